@@ -1,0 +1,7 @@
+#![doc = include_str!("../README.md")]
+
+pub mod config;
+pub mod error;
+
+pub use config::Config;
+pub use error::{Error, Result};
