@@ -2,6 +2,8 @@
 
 pub mod config;
 pub mod error;
+pub mod weights;
 
 pub use config::Config;
 pub use error::{Error, Result};
+pub use weights::Weights;
