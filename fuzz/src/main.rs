@@ -1,0 +1,3 @@
+//! Hostile bytes for every parser of ours: `cargo xtask fuzz [target] [--seconds N]`.
+
+fn main() {}
