@@ -2,8 +2,15 @@
 
 pub mod config;
 pub mod error;
+pub mod llama;
+pub mod gradient;
+pub mod adamw;
+pub mod ops;
+pub mod tokenizer;
 pub mod weights;
 
 pub use config::Config;
 pub use error::{Error, Result};
+pub use llama::{Batch, Llama, Parameters};
+pub use tokenizer::Tokenizer;
 pub use weights::Weights;
