@@ -79,6 +79,30 @@ impl<'de> Deserialize<'de> for Hash {
     }
 }
 
+/// Bytes of any length in JSON: `0x` and lower-case digits. Use as `#[serde(with = "loyal_types::hash::bytes")]`.
+pub mod bytes {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    /// Writes `0x` and two digits a byte.
+    ///
+    /// # Errors
+    /// What the serializer says.
+    pub fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("0x{}", hex::encode(bytes)))
+    }
+
+    /// Reads what [`serialize`] writes, and nothing else.
+    ///
+    /// # Errors
+    /// The text has no `0x`, an odd number of digits, or something else than lower-case digits.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let digits = text.strip_prefix("0x").filter(|digits| !digits.bytes().any(|d| d.is_ascii_uppercase()));
+        let bytes = digits.and_then(|digits| hex::decode(digits).ok());
+        bytes.ok_or_else(|| D::Error::custom("bytes are written 0x and pairs of lower-case hexadecimal digits"))
+    }
+}
+
 /// A value of Solidity's contract ABI: as many kinds as we hash.
 #[derive(Debug, Clone, Copy)]
 pub enum Abi<'a> {
