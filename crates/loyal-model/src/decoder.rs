@@ -244,7 +244,10 @@ impl Decoder {
         }
         for (session, tokens) in sessions.iter().zip(tokens) {
             if !session.fits(&self.config) {
-                return argument("the session belongs to another model".to_owned(), "use this decoder's session()");
+                return argument(
+                    "the session belongs to another model".to_owned(),
+                    "use this decoder's session()",
+                );
             }
             if tokens.is_empty() {
                 return argument("there are none".to_owned(), "feed at least one, such as the BOS token");
@@ -265,7 +268,13 @@ impl Decoder {
     }
 
     /// Sends `rows` through all layers and appends the logits that are wanted.
-    fn forward(&self, sessions: &mut [&mut Session], rows: &[Row], scratch: &mut Scratch, logits: &mut Vec<f32>) {
+    fn forward(
+        &self,
+        sessions: &mut [&mut Session],
+        rows: &[Row],
+        scratch: &mut Scratch,
+        logits: &mut Vec<f32>,
+    ) {
         let width = self.config.hidden_size;
         scratch.hidden.resize(rows.len() * width, 0.0);
         for (row, hidden) in rows.iter().zip(scratch.hidden.chunks_exact_mut(width)) {
@@ -273,8 +282,8 @@ impl Decoder {
         }
         layer::set_angles(&self.frequencies, rows, &mut scratch.angles);
         attention::set_runs(rows, &mut scratch.runs);
-        for (index, layer) in self.layers.iter().enumerate() {
-            self.attend(layer, index, sessions, rows, scratch);
+        for layer in &self.layers {
+            self.attend(layer, sessions, rows, scratch);
             self.feed_forward(layer, scratch);
         }
         let wanted = rows.iter().filter(|row| row.wanted).count();
@@ -286,8 +295,7 @@ impl Decoder {
     fn answer(&self, rows: &[Row], wanted: usize, scratch: &mut Scratch, logits: &mut Vec<f32>) {
         let width = self.config.hidden_size;
         let mut normed = scratch.normed.resize(wanted, width).chunks_exact_mut(width);
-        for (row, hidden) in rows.iter().zip(scratch.hidden.chunks_exact(width)).filter(|(row, _)| row.wanted) {
-            debug_assert!(row.wanted, "filtered above");
+        for (_, hidden) in rows.iter().zip(scratch.hidden.chunks_exact(width)).filter(|(row, _)| row.wanted) {
             if let Some(out) = normed.next() {
                 self.isa.rms_norm(hidden, &self.norm, self.config.rms_norm_eps as f32, out);
             }

@@ -15,8 +15,8 @@ mod vector;
 use std::ops::Range;
 
 pub(crate) use pool::Pool;
-pub(crate) use portable::widen;
 use pool::{PIECES_MAX, Shareable};
+pub(crate) use portable::widen;
 
 use crate::quantize::{BLOCK, GROUP, Width};
 
@@ -159,7 +159,11 @@ pub(crate) fn multiply(pool: &Pool, isa: Isa, inputs: &Inputs, products: &mut [P
         let matrix = product.matrix;
         assert_eq!(matrix.columns, inputs.columns, "inputs are as long as the matrix's rows");
         assert_eq!(product.out.len(), count * matrix.rows, "there is room for every product");
-        assert_eq!(matrix.bytes.len(), matrix.layout.bytes(matrix.rows, matrix.columns), "the matrix is whole");
+        assert_eq!(
+            matrix.bytes.len(),
+            matrix.layout.bytes(matrix.rows, matrix.columns),
+            "the matrix is whole"
+        );
         bytes += matrix.bytes.len();
         blocks += matrix.rows.div_ceil(BLOCK);
     }

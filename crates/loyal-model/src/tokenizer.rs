@@ -142,6 +142,13 @@ impl Tokenizer {
         TextStream { tokenizer: self, pending: Vec::new(), started: false }
     }
 
+    /// A decoder of what comes after `tokens`: after a text a first space is kept, at the start of one it goes.
+    #[must_use]
+    pub fn stream_after(&self, tokens: &[u32]) -> TextStream<'_> {
+        let started = tokens.iter().any(|&token| self.bytes(token).is_some_and(|bytes| !bytes.is_empty()));
+        TextStream { started, ..self.stream() }
+    }
+
     /// The highest token plus one.
     #[must_use]
     pub const fn len(&self) -> usize {

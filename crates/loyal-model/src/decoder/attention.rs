@@ -43,7 +43,6 @@ impl Decoder {
     pub(super) fn attend(
         &self,
         layer: &Layer,
-        index: usize,
         sessions: &mut [&mut Session],
         rows: &[Row],
         scratch: &mut Scratch,
@@ -55,13 +54,14 @@ impl Decoder {
             .zip(scratch.key.chunks_exact(kv_heads * size))
             .zip(scratch.value.chunks_exact(kv_heads * size))
         {
-            let heads = &mut sessions[row.session].heads[index * kv_heads..(index + 1) * kv_heads];
+            let heads =
+                &mut sessions[row.session].heads[layer.index * kv_heads..(layer.index + 1) * kv_heads];
             for (number, head) in heads.iter_mut().enumerate() {
                 head.keys.extend_from_slice(&keys[number * size..(number + 1) * size]);
                 head.values.extend_from_slice(&values[number * size..(number + 1) * size]);
             }
         }
-        self.look_back(index, sessions, rows.len(), scratch);
+        self.look_back(layer.index, sessions, rows.len(), scratch);
         self.project_back(layer, scratch);
     }
 

@@ -10,6 +10,7 @@ use crate::quantize::Precision;
 /// The weights of one block.
 #[derive(Debug)]
 pub(super) struct Layer {
+    pub(super) index: usize,
     pub(super) attention_norm: Vec<f32>,
     pub(super) query: Linear,
     pub(super) key: Linear,
@@ -31,7 +32,12 @@ pub(super) struct Linear {
 }
 
 impl Layer {
-    pub(super) fn build(config: &Config, source: &Source<'_>, index: usize, precision: Precision) -> Result<Self> {
+    pub(super) fn build(
+        config: &Config,
+        source: &Source<'_>,
+        index: usize,
+        precision: Precision,
+    ) -> Result<Self> {
         let (width, feed) = (config.hidden_size, config.intermediate_size);
         let name = |part: &str| format!("model.layers.{index}.{part}");
         let vector = |part: &str, length| source.vector(&name(part), length);
@@ -47,6 +53,7 @@ impl Layer {
         let norms = config.architecture == Architecture::Qwen3;
         let head_norm = |part: &str| vector(part, config.head_size);
         Ok(Self {
+            index,
             attention_norm: vector("input_layernorm.weight", width)?,
             query: linear("self_attn.q_proj", [query, width], biased)?,
             key: linear("self_attn.k_proj", [kv, width], biased)?,
@@ -56,7 +63,11 @@ impl Layer {
             } else {
                 None
             },
-            output: linear("self_attn.o_proj", [width, query], biased && config.architecture != Architecture::Qwen2)?,
+            output: linear(
+                "self_attn.o_proj",
+                [width, query],
+                biased && config.architecture != Architecture::Qwen2,
+            )?,
             feed_norm: vector("post_attention_layernorm.weight", width)?,
             gate: matrix("mlp.gate_proj.weight", [feed, width])?,
             up: matrix("mlp.up_proj.weight", [feed, width])?,
@@ -76,7 +87,11 @@ impl Decoder {
         scratch.query.resize(count * config.query_size(), 0.0);
         scratch.key.resize(count * config.kv_size(), 0.0);
         scratch.value.resize(count * config.kv_size(), 0.0);
-        let parts = [(&layer.query, &mut scratch.query), (&layer.key, &mut scratch.key), (&layer.value, &mut scratch.value)];
+        let parts = [
+            (&layer.query, &mut scratch.query),
+            (&layer.key, &mut scratch.key),
+            (&layer.value, &mut scratch.value),
+        ];
         let mut products = parts.map(|(linear, out)| Product { matrix: linear.matrix.view(), out });
         multiply(&self.pool, self.isa, &scratch.normed, &mut products);
         for (linear, out) in [

@@ -20,7 +20,11 @@ pub(super) struct Matrix {
 #[derive(Debug)]
 enum Place {
     /// In a mapped file, used as it is.
-    Mapped { weights: Arc<Weights>, location: crate::weights::Location, layout: Layout },
+    Mapped {
+        weights: Arc<Weights>,
+        location: crate::weights::Location,
+        layout: Layout,
+    },
     Floats(Vec<f32>),
     Halves(Vec<bf16>),
     Packed(Packed),
@@ -28,7 +32,12 @@ enum Place {
 
 impl Matrix {
     /// The matrix `name` of a mapped file, kept as `precision` says.
-    pub(super) fn open(weights: &Arc<Weights>, name: &str, shape: [usize; 2], precision: Precision) -> Result<Self> {
+    pub(super) fn open(
+        weights: &Arc<Weights>,
+        name: &str,
+        shape: [usize; 2],
+        precision: Precision,
+    ) -> Result<Self> {
         let view = weights.expect(name, &shape)?;
         let location = weights.locate(name).expect("a tensor that was just found has a place");
         let layout = match view.stored {

@@ -1,5 +1,9 @@
 //! Matrix products with AVX2, FMA and F16C.
-#![allow(unsafe_code, unsafe_op_in_unsafe_fn, reason = "vector instructions over pointers; see each SAFETY note")]
+#![allow(
+    unsafe_code,
+    unsafe_op_in_unsafe_fn,
+    reason = "vector instructions over pointers; see each SAFETY note"
+)]
 
 use std::arch::x86_64::*;
 use std::ops::Range;
@@ -194,9 +198,9 @@ unsafe fn eight(weights: *const u8, codes: *const i8) -> [__m256i; 2] {
     let mut sums = [_mm256_setzero_si256(); 2];
     for column in 0..GROUP / 4 {
         let codes = _mm256_set1_epi32(codes.add(column * 4).cast::<i32>().read_unaligned());
-        for half in 0..2 {
+        for (half, sum) in sums.iter_mut().enumerate() {
             let weights = _mm256_loadu_si256(weights.add(column * 64 + half * 32).cast());
-            sums[half] = add_products(sums[half], _mm256_xor_si256(weights, sign), codes);
+            *sum = add_products(*sum, _mm256_xor_si256(weights, sign), codes);
         }
     }
     sums
@@ -214,12 +218,12 @@ unsafe fn four(weights: *const u8, codes: *const i8) -> [__m256i; 2] {
     for column in 0..GROUP / 8 {
         let first = _mm256_set1_epi32(codes.add(column * 8).cast::<i32>().read_unaligned());
         let second = _mm256_set1_epi32(codes.add(column * 8 + 4).cast::<i32>().read_unaligned());
-        for half in 0..2 {
+        for (half, sum) in sums.iter_mut().enumerate() {
             let both = _mm256_loadu_si256(weights.add(column * 64 + half * 32).cast());
             let low = _mm256_sub_epi8(_mm256_and_si256(both, low_bits), offset);
             let high = _mm256_and_si256(_mm256_srli_epi16::<4>(both), low_bits);
-            sums[half] = add_products(sums[half], low, first);
-            sums[half] = add_products(sums[half], _mm256_sub_epi8(high, offset), second);
+            *sum = add_products(*sum, low, first);
+            *sum = add_products(*sum, _mm256_sub_epi8(high, offset), second);
         }
     }
     sums

@@ -1,5 +1,9 @@
 //! Matrix products with AVX-512 (F, BW, VL, DQ and VNNI).
-#![allow(unsafe_code, unsafe_op_in_unsafe_fn, reason = "vector instructions over pointers; see each SAFETY note")]
+#![allow(
+    unsafe_code,
+    unsafe_op_in_unsafe_fn,
+    reason = "vector instructions over pointers; see each SAFETY note"
+)]
 
 use std::arch::x86_64::*;
 use std::ops::Range;

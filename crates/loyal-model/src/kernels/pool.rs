@@ -120,9 +120,10 @@ impl Pool {
         let outcome = catch_unwind(AssertUnwindSafe(|| while self.shared.work_once() {}));
         self.close(*section, pieces);
         drop(section);
+        let panicked = self.shared.panicked.swap(false, Ordering::Relaxed);
         match outcome {
             Err(cause) => resume_unwind(cause),
-            Ok(()) => assert!(!self.shared.panicked.swap(false, Ordering::Relaxed), "a piece of work panicked"),
+            Ok(()) => assert!(!panicked, "a piece of work panicked"),
         }
     }
 
@@ -151,7 +152,12 @@ impl Pool {
     }
 
     /// Splits `out` into chunks of `chunk` numbers and calls `run` with each and its index.
-    pub(crate) fn for_each_chunk(&self, out: &mut [f32], chunk: usize, run: &(dyn Fn(usize, &mut [f32]) + Sync)) {
+    pub(crate) fn for_each_chunk(
+        &self,
+        out: &mut [f32],
+        chunk: usize,
+        run: &(dyn Fn(usize, &mut [f32]) + Sync),
+    ) {
         let count = out.len().div_ceil(chunk.max(1));
         let per_piece = count.div_ceil(PIECES_MAX).max(1);
         let (start, len) = (Shareable::new(out.as_mut_ptr()), out.len());
@@ -161,7 +167,8 @@ impl Pool {
                 // SAFETY: `from` lies inside `out` because `index < count`; pieces, and so chunks, are
                 // handed out once each and do not overlap; `out` is borrowed until `run` returns.
                 #[allow(unsafe_code, reason = "disjoint parts of one slice in several threads")]
-                let part = unsafe { std::slice::from_raw_parts_mut(start.get().add(from), chunk.min(len - from)) };
+                let part =
+                    unsafe { std::slice::from_raw_parts_mut(start.get().add(from), chunk.min(len - from)) };
                 run(index, part);
             }
         });
@@ -290,7 +297,8 @@ mod tests {
     #[test]
     fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
         let pool = Pool::new(2);
-        let result = catch_unwind(AssertUnwindSafe(|| pool.run(64, &|piece| assert!(piece != 40, "on purpose"))));
+        let result =
+            catch_unwind(AssertUnwindSafe(|| pool.run(64, &|piece| assert!(piece != 40, "on purpose"))));
         assert!(result.is_err());
         let mut numbers = vec![0.0; 1000];
         pool.for_each_chunk(&mut numbers, 7, &|index, chunk| chunk.fill(index as f32));

@@ -40,7 +40,9 @@ pub(crate) fn widen(layout: Layout, bytes: &[u8], numbers: &mut [f32]) {
                 *number = f32::from_le_bytes([four[0], four[1], four[2], four[3]]);
             }
         }
-        Layout::Bf16 => numbers.iter_mut().zip(pairs).for_each(|(n, bits)| *n = bf16::from_bits(bits).to_f32()),
+        Layout::Bf16 => {
+            numbers.iter_mut().zip(pairs).for_each(|(n, bits)| *n = bf16::from_bits(bits).to_f32())
+        }
         Layout::F16 => numbers.iter_mut().zip(pairs).for_each(|(n, bits)| *n = f16::from_bits(bits).to_f32()),
         Layout::Packed(_) => debug_assert!(false, "packed matrices are unpacked by `Packed`"),
     }
@@ -58,13 +60,7 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
     sums.iter().sum::<f32>() + tail
 }
 
-pub(super) fn packed(
-    width: Width,
-    matrix: MatrixView<'_>,
-    rows: Range<usize>,
-    inputs: &Inputs,
-    out: Out,
-) {
+pub(super) fn packed(width: Width, matrix: MatrixView<'_>, rows: Range<usize>, inputs: &Inputs, out: Out) {
     let groups = matrix.columns.div_ceil(GROUP);
     let block_bytes = groups * width.group_bytes();
     for first in rows.clone().step_by(BLOCK) {

@@ -89,10 +89,16 @@ fn products_agree_with_plain_loops() {
                 for (index, &product) in out.iter().enumerate() {
                     let (input, row) = (index / rows, index % rows);
                     let exact: f64 = (0..columns)
-                        .map(|c| f64::from(case.exact[row * columns + c]) * f64::from(seen[input * columns + c]))
+                        .map(|c| {
+                            f64::from(case.exact[row * columns + c]) * f64::from(seen[input * columns + c])
+                        })
                         .sum();
                     let error = (f64::from(product) - exact).abs();
-                    assert!(error < 2e-5, "{isa:?} {:?} {rows}x{columns}: {product} for {exact}", case.layout);
+                    assert!(
+                        error < 2e-5,
+                        "{isa:?} {:?} {rows}x{columns}: {product} for {exact}",
+                        case.layout
+                    );
                 }
             }
         }
@@ -130,7 +136,11 @@ fn vector_functions_agree_with_f64() {
             let close = |name: &str, found: &[f32], exact: &dyn Fn(usize) -> f64| {
                 for (i, &number) in found.iter().enumerate() {
                     let error = (f64::from(number) - exact(i)).abs();
-                    assert!(error < 3e-6 * (1.0 + exact(i).abs()), "{isa:?} {name} {size}: {number} for {}", exact(i));
+                    assert!(
+                        error < 3e-6 * (1.0 + exact(i).abs()),
+                        "{isa:?} {name} {size}: {number} for {}",
+                        exact(i)
+                    );
                 }
             };
             let wide: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
@@ -178,9 +188,8 @@ fn attention_scores_are_dot_products_with_a_stride() {
         isa.dot(&keys, &inputs, 40, &mut out);
         for input in 0..count {
             for position in 0..positions {
-                let exact: f32 = (0..size)
-                    .map(|i| keys[position * size + i] * inputs.numbers[input * size + i])
-                    .sum();
+                let exact: f32 =
+                    (0..size).map(|i| keys[position * size + i] * inputs.numbers[input * size + i]).sum();
                 assert!((out[input * 40 + position] - exact).abs() < 1e-5);
             }
         }

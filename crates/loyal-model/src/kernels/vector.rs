@@ -167,7 +167,8 @@ fn weighted_sum_body<const FUSED: bool>(weights: &[f32], rows: &[f32], out: &mut
         for (four, weights) in weights.chunks(4).enumerate() {
             for (i, &weight) in weights.iter().enumerate() {
                 let start = (four * 4 + i) * columns + from;
-                let row: &[f32; LANES] = rows[start..start + LANES].try_into().expect("as long as it was cut");
+                let row: &[f32; LANES] =
+                    rows[start..start + LANES].try_into().expect("as long as it was cut");
                 for lane in 0..LANES {
                     sums[i][lane] = multiply_add::<FUSED>(weight, row[lane], sums[i][lane]);
                 }
