@@ -20,7 +20,9 @@ pub(crate) fn vectorise<R>(work: impl FnOnce() -> R) -> R {
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
-    let rounded = (x * std::f32::consts::LOG2_E + 12_582_912.0) - 12_582_912.0;
+    // Adding 1.5·2²³ rounds to the nearest integer and leaves it in the low bits.
+    let shifted = x * std::f32::consts::LOG2_E + 12_582_912.0;
+    let rounded = shifted - 12_582_912.0;
     let rest = x - rounded * 0.693_359_4;
     let rest = rest + rounded * 2.121_944_4e-4;
     let mut p = 1.987_569_1e-4f32;
@@ -30,7 +32,7 @@ pub(crate) fn exp(x: f32) -> f32 {
     p = p * rest + 1.666_666_5e-1;
     p = p * rest + 5.0e-1;
     let p = p * rest * rest + rest + 1.0;
-    p * f32::from_bits(((rounded as i32 + 127) << 23) as u32)
+    p * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
 }
 
 /// Σ term(x) in sixteen lanes.
