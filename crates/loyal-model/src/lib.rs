@@ -1,23 +1,25 @@
 #![doc = include_str!("../README.md")]
 
-pub mod config;
-pub mod error;
-pub mod llama;
-pub mod gradient;
 pub mod adamw;
 pub mod checkpoint;
-pub mod lora;
-pub mod train;
+pub mod config;
 pub mod corpus;
-pub mod pretrain;
-pub mod ops;
-pub mod tokenizer;
-pub mod sampler;
-pub mod quantize;
-mod kernels;
 pub mod decoder;
-pub mod generate;
+pub mod error;
 pub mod evaluate;
+pub mod generate;
+pub mod gradient;
+mod kernels;
+pub mod llama;
+pub mod lora;
+pub mod ops;
+pub mod pairs;
+pub mod pretrain;
+pub mod quantize;
+pub mod sampler;
+pub mod template;
+pub mod tokenizer;
+pub mod train;
 pub mod weights;
 
 pub use config::Config;
