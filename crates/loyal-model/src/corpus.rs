@@ -95,7 +95,12 @@ impl Corpus {
     ///
     /// # Errors
     /// A text cannot be read, is not UTF-8 or is empty; the folder cannot be written.
-    pub fn prepare(texts: &[PathBuf], tokenizer: &Tokenizer, tokenizer_digest: &str, folder: &Path) -> Result<Self> {
+    pub fn prepare(
+        texts: &[PathBuf],
+        tokenizer: &Tokenizer,
+        tokenizer_digest: &str,
+        folder: &Path,
+    ) -> Result<Self> {
         let mut shards = Vec::new();
         let mut all = Sha256::new();
         for text in texts {
@@ -195,7 +200,8 @@ fn write_tokens(
     pieces: &[String],
     path: &Path,
 ) -> Result<()> {
-    let encoded: Result<Vec<Vec<u32>>> = pieces.par_iter().map(|piece| tokenizer.encode_plain(piece)).collect();
+    let encoded: Result<Vec<Vec<u32>>> =
+        pieces.par_iter().map(|piece| tokenizer.encode_plain(piece)).collect();
     for tokens in encoded? {
         let bytes: Vec<u8> = tokens.iter().flat_map(|token| token.to_le_bytes()).collect();
         file.write_all(&bytes).map_err(|source| Error::file(path, "writing", source))?;
@@ -207,7 +213,11 @@ fn map(path: &Path, text_digest: String) -> Result<Shard> {
     let file = File::open(path).map_err(|source| Error::file(path, "opening", source))?;
     let bytes = file.metadata().map_err(|source| Error::file(path, "reading", source))?.len();
     if bytes == 0 || !bytes.is_multiple_of(4) {
-        return Err(Error::malformed(path, format!("{bytes} bytes are no tokens"), "the text it came from is empty"));
+        return Err(Error::malformed(
+            path,
+            format!("{bytes} bytes are no tokens"),
+            "the text it came from is empty",
+        ));
     }
     // SAFETY: the map is read-only, and token files are written once, under a name that holds their digest.
     #[allow(unsafe_code, reason = "memory maps are unsafe by nature")]
@@ -277,10 +287,9 @@ impl Windows {
 }
 
 impl Examples for Windows {
-    fn at(&self, step: u64, part: usize) -> Result<Example> {
-        debug_assert_eq!(part, 0, "accumulated parts are steps of their own, see `Accumulated`");
+    fn at(&self, index: u64) -> Result<Example> {
         let per_epoch = self.batches();
-        let (epoch, batch) = (step / per_epoch, (step % per_epoch) as usize);
+        let (epoch, batch) = (index / per_epoch, (index % per_epoch) as usize);
         let mut cached = self.order.lock().expect("no thread panics while it holds the order");
         if cached.as_ref().is_none_or(|(known, _)| *known != epoch) {
             *cached = Some((epoch, self.epoch_order(epoch)));

@@ -144,7 +144,8 @@ impl Lora {
     pub fn load(llama: &Llama, folder: &Path) -> Result<Self> {
         let path = folder.join("adapter_config.json");
         let text = std::fs::read(&path).map_err(|source| Error::file(&path, "reading", source))?;
-        let wrong = |problem: String| Error::malformed(&path, problem, "it must be a LoRA configuration of PEFT");
+        let wrong =
+            |problem: String| Error::malformed(&path, problem, "it must be a LoRA configuration of PEFT");
         let value: serde_json::Value = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
         let rank = value["r"].as_u64().filter(|rank| (1..=4096).contains(rank));
         let targets = value["target_modules"].as_array();

@@ -36,7 +36,8 @@ pub fn run(
     let mut llama = Llama::random(config, recipe.seed, &Device::Cpu)?;
     let checkpoint = work.join("checkpoint.safetensors");
     let plan = Plan { checkpoint: Some((&checkpoint, recipe.checkpoint_steps)), ..recipe.plan.clone() };
-    let outcome = train::run(&mut llama, &plan, &windows, clock, &mut |progress| report(Event::Step(progress)))?;
+    let outcome =
+        train::run(&mut llama, &plan, &windows, clock, &mut |progress| report(Event::Step(progress)))?;
     if outcome.ending == Ending::Stopped {
         return Ok(Pretrained { ending: Ending::Stopped, llama, losses: outcome.losses, held_out: None });
     }
@@ -158,8 +159,7 @@ pub fn held_out_loss(llama: &Llama, tokenizer: &Tokenizer, tokens: &[u32], windo
     while start + 1 < tokens.len() {
         let end = (start + window).min(tokens.len() - 1);
         let counted_from = if start == 0 { 0 } else { half };
-        let weights: Vec<f32> =
-            (0..end - start).map(|i| if i >= counted_from { 1.0 } else { 0.0 }).collect();
+        let weights: Vec<f32> = (0..end - start).map(|i| if i >= counted_from { 1.0 } else { 0.0 }).collect();
         let counted = weights.iter().filter(|&&weight| weight > 0.0).count();
         if counted > 0 {
             let batch = Batch::new(tokens[start..end].to_vec(), end - start)?;

@@ -70,13 +70,13 @@ pub struct Example {
     pub weights: Vec<f32>,
 }
 
-/// Where examples come from: a pure function of the step, so that a resumed job sees what a whole one would.
+/// Where examples come from: a pure function of the index, so that a resumed job sees what a whole one would.
 pub trait Examples {
-    /// The examples of micro-batch `part` of `step`.
+    /// Micro-batch number `index`, counted from 0 over the whole job.
     ///
     /// # Errors
     /// The source cannot be read.
-    fn at(&self, step: u64, part: usize) -> Result<Example>;
+    fn at(&self, index: u64) -> Result<Example>;
 
     /// What identifies the source in a checkpoint.
     fn identity(&self) -> String;
@@ -171,7 +171,7 @@ impl Plan<'_> {
 
     fn identity(&self, examples: &dyn Examples) -> String {
         format!(
-            "steps {} accumulation {} rate {} warm-up {} floor {} clip {} {:?} kl {} l2 {} on {}",
+            "steps {} accumulation {} rate {} warm-up {} floor {} clip {} {:?} kl {} l2 {} adapters {} on {}",
             self.steps,
             self.accumulation,
             self.learning_rate,
@@ -181,6 +181,7 @@ impl Plan<'_> {
             self.optimizer,
             self.kl_to_base,
             self.l2_to_base,
+            matches!(self.trained, Trained::Adapters(_)),
             examples.identity()
         )
     }
@@ -260,9 +261,8 @@ struct Taken {
 impl<'a> Job<'a> {
     fn start(llama: &'a mut Llama, plan: &'a Plan<'a>, examples: &'a dyn Examples) -> Result<Self> {
         let needs_base = plan.kl_to_base != 0.0 || plan.l2_to_base != 0.0;
-        let base = needs_base.then(|| {
-            llama.parameters.iter().map(|(name, tensor)| (name.clone(), tensor.detach())).collect()
-        });
+        let base = needs_base
+            .then(|| llama.parameters.iter().map(|(name, tensor)| (name.clone(), tensor.detach())).collect());
         let variables = match plan.trained {
             Trained::Everything => {
                 let fresh = |(name, t): (&String, &Tensor)| Ok((name.clone(), Var::from_tensor(&t.copy()?)?));
@@ -291,8 +291,8 @@ impl<'a> Job<'a> {
     fn step(&mut self, step: u64, learning_rate: f64) -> Result<Taken> {
         let mut sum = Gradients::default();
         let (mut loss, mut tokens) = (0.0, 0);
-        for part in 0..self.plan.accumulation {
-            let example = self.examples.at(step, part)?;
+        for part in 0..self.plan.accumulation as u64 {
+            let example = self.examples.at(step * self.plan.accumulation as u64 + part)?;
             let (value, gradients) = self.gradients(&example)?;
             sum.add(gradients, 1.0 / self.plan.accumulation as f64)?;
             loss += value / self.plan.accumulation as f32;
@@ -326,7 +326,13 @@ impl<'a> Job<'a> {
     }
 
     /// What holds the model near the base.
-    fn pull(&self, base: &Parameters, now: &Parameters, hidden: &Tensor, example: &Example) -> Result<Tensor> {
+    fn pull(
+        &self,
+        base: &Parameters,
+        now: &Parameters,
+        hidden: &Tensor,
+        example: &Example,
+    ) -> Result<Tensor> {
         let mut pull = Tensor::zeros((), candle_core::DType::F32, self.llama.device())?;
         if self.plan.kl_to_base != 0.0 {
             let reference = self.llama.logits(base, &example.batch)?;
