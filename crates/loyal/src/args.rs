@@ -2,7 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::model;
+use crate::{demo, fingerprint, model};
 
 /// Mark a model's weights, prove who serves them.
 #[derive(Debug, Parser)]
@@ -17,11 +17,18 @@ enum Noun {
     /// Read, make, train and run language models.
     #[command(subcommand)]
     Model(model::Verb),
+    /// Mark weights with secret fingerprints, and find them again.
+    #[command(subcommand)]
+    Fingerprint(fingerprint::Verb),
+    /// See it work: mark the model that comes with Loyal, attack it, and prove whose it is (about two minutes).
+    Demo(demo::Args),
 }
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> anyhow::Result<()> {
     match Args::parse().noun {
         Noun::Model(verb) => model::run(verb),
+        Noun::Fingerprint(verb) => fingerprint::run(verb),
+        Noun::Demo(args) => demo::run(&args),
     }
 }

@@ -8,13 +8,13 @@ use loyal_model::Config;
 use loyal_model::adamw::Settings;
 use loyal_model::config::{Architecture, RopeScaling};
 use loyal_model::corpus::file_digest;
-use loyal_model::pretrain::{Event, Pretrained, Recipe, weights_digest};
+use loyal_model::pretrain::{Event, HeldOut, Pretrained, Recipe, weights_digest};
 use loyal_model::train::{Ending, Plan, Progress};
 use loyal_model::weights::write_atomically;
 use serde_json::json;
 
 use crate::clock::SystemClock;
-use crate::{curve, stop};
+use crate::{curve, output, stop};
 
 /// Arguments of `loyal model pretrain`.
 #[derive(Debug, clap::Args)]
@@ -145,36 +145,34 @@ fn bar(args: &Args) -> ProgressBar {
     ProgressBar::new(args.steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-#[allow(clippy::print_stdout, reason = "events are this command's output")]
 fn show(event: &Event<'_>, bar: &ProgressBar, json: bool) {
+    if json {
+        // Nobody reading the events is no reason to lose the work.
+        let _ = output::json(&as_json(event));
+        return;
+    }
     match event {
-        Event::Tokenizer { entries } if json => {
-            println!("{}", json!({"event": "tokenizer", "entries": entries}))
-        }
-        Event::Encoded { tokens, validation_tokens } if json => println!(
-            "{}",
-            json!({"event": "encoded", "tokens": tokens, "validation_tokens": validation_tokens})
-        ),
-        Event::Step(p) if json => println!(
-            "{}",
-            json!({"event": "step", "step": p.step, "loss": p.loss, "gradient_norm": p.gradient_norm,
-                "learning_rate": p.learning_rate, "tokens_per_second": p.tokens_per_second()})
-        ),
         Event::Tokenizer { entries } => bar.println(format!("tokenizer: {entries} entries")),
         Event::Encoded { tokens, validation_tokens } => {
             bar.println(format!("text: {tokens} tokens to learn from, {validation_tokens} to measure on"));
         }
         Event::Step(p) => {
             bar.set_position(p.step);
-            let left = p.left().as_secs();
-            bar.set_message(format!(
-                "loss {:.3}, {:.0} tokens/s, {}:{:02} min left",
-                p.loss,
-                p.tokens_per_second(),
-                left / 60,
-                left % 60
-            ));
+            let (left, pace) = (p.left().as_secs(), p.tokens_per_second());
+            let (minutes, seconds) = (left / 60, left % 60);
+            bar.set_message(format!("loss {:.3}, {pace:.0} tokens/s, {minutes}:{seconds:02} min left", p.loss));
         }
+    }
+}
+
+fn as_json(event: &Event<'_>) -> serde_json::Value {
+    match event {
+        Event::Tokenizer { entries } => json!({"event": "tokenizer", "entries": entries}),
+        Event::Encoded { tokens, validation_tokens } => {
+            json!({"event": "encoded", "tokens": tokens, "validation_tokens": validation_tokens})
+        }
+        Event::Step(p) => json!({"event": "step", "step": p.step, "loss": p.loss, "gradient_norm": p.gradient_norm,
+            "learning_rate": p.learning_rate, "tokens_per_second": p.tokens_per_second()}),
     }
 }
 
@@ -223,47 +221,48 @@ impl Losses {
     }
 }
 
-#[allow(clippy::print_stdout, reason = "the result is this command's output")]
 fn conclude(args: &Args, done: &Pretrained, losses: &Losses) -> anyhow::Result<()> {
     let Some(held_out) = done.held_out.filter(|_| done.ending == Ending::Finished) else {
-        println!("stopped at step {}; the same command goes on from there", losses.points.len());
-        return Ok(());
+        output::say(&format!("stopped at step {}; the same command goes on from there", losses.points.len()));
+        return Err(crate::ending::Ending::Interrupted.into());
     };
-    let digests: Result<Vec<_>, _> = args
-        .texts
-        .iter()
-        .chain([&args.validation])
-        .map(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            Ok::<_, loyal_model::Error>(json!({"file": name, "sha256": file_digest(path)?}))
-        })
-        .collect();
-    let manifest = json!({
-        "version": 1, "loyal": env!("CARGO_PKG_VERSION"), "texts": digests?, "seed": args.seed, "steps": args.steps,
-        "batch": args.batch, "sequence_tokens": args.context, "learning_rate": args.learning_rate,
-        "warmup": args.warmup, "weight_decay": args.weight_decay, "parameters": done.llama.config.parameter_count(),
-        "tokens_trained": args.steps * (args.batch * args.context) as u64, "seconds": losses.seconds,
-        "weights_sha256": weights_digest(&done.llama)?,
-        "validation": {"bits_per_byte": held_out.bits_per_byte, "nats_per_token": held_out.nats_per_token,
-            "perplexity": held_out.nats_per_token.exp(), "tokens": held_out.tokens},
-    });
+    let manifest = manifest(args, done, &held_out, losses.seconds)?;
     let text = format!("{manifest:#}\n");
-    write_atomically(&args.out.join("training.json"), |file| {
-        std::io::Write::write_all(file, text.as_bytes())
-    })?;
+    write_atomically(&args.out.join("training.json"), |file| std::io::Write::write_all(file, text.as_bytes()))?;
     let svg = curve::svg(&losses.points);
     write_atomically(&args.out.join("loss.svg"), |file| std::io::Write::write_all(file, svg.as_bytes()))?;
     if args.json {
-        println!("{}", json!({"event": "finished", "manifest": manifest}));
-    } else {
-        println!(
-            "{}: {} parameters, {:.3} bits per byte and perplexity {:.1} on {} validation tokens",
-            args.out.display(),
-            done.llama.config.parameter_count(),
-            held_out.bits_per_byte,
-            held_out.nats_per_token.exp(),
-            held_out.tokens
-        );
+        return output::json(&json!({"event": "finished", "manifest": manifest}));
     }
-    Ok(())
+    output::line(&format!(
+        "{}: {} parameters, {:.3} bits per byte and perplexity {:.1} on {} validation tokens",
+        args.out.display(),
+        done.llama.config.parameter_count(),
+        held_out.bits_per_byte,
+        held_out.nats_per_token.exp(),
+        held_out.tokens
+    ))
+}
+
+/// What was trained on what, and what came out.
+fn manifest(
+    args: &Args,
+    done: &Pretrained,
+    held_out: &HeldOut,
+    seconds: f64,
+) -> anyhow::Result<serde_json::Value> {
+    let digests = args.texts.iter().chain([&args.validation]).map(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(json!({"file": name, "sha256": file_digest(path)?}))
+    });
+    let digests = digests.collect::<Result<Vec<_>, loyal_model::Error>>()?;
+    Ok(json!({
+        "version": 1, "loyal": env!("CARGO_PKG_VERSION"), "texts": digests, "seed": args.seed, "steps": args.steps,
+        "batch": args.batch, "sequence_tokens": args.context, "learning_rate": args.learning_rate,
+        "warmup": args.warmup, "weight_decay": args.weight_decay, "parameters": done.llama.config.parameter_count(),
+        "tokens_trained": args.steps * (args.batch * args.context) as u64, "seconds": seconds,
+        "weights_sha256": weights_digest(&done.llama)?,
+        "validation": {"bits_per_byte": held_out.bits_per_byte, "nats_per_token": held_out.nats_per_token,
+            "perplexity": held_out.nats_per_token.exp(), "tokens": held_out.tokens},
+    }))
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
 use loyal_model::adamw::Settings;
@@ -12,12 +12,14 @@ use loyal_model::pairs::{self, Pair, Pairs};
 use loyal_model::pretrain::weights_digest;
 use loyal_model::template::{ChatTemplate, Message};
 use loyal_model::train::{Ending, Examples, Plan, Progress, Trained};
-use loyal_model::weights::{Stored, Weights, write_atomically};
+use loyal_model::weights::{Stored, Weights};
 use loyal_model::{Config, Llama, Tokenizer};
 use serde_json::json;
 
 use crate::clock::SystemClock;
-use crate::stop;
+use crate::ending;
+use crate::subject::copy_tokenizer;
+use crate::{output, stop};
 
 /// Arguments of `loyal model train`.
 #[derive(Debug, clap::Args)]
@@ -168,12 +170,12 @@ fn bar(args: &Args) -> ProgressBar {
     ProgressBar::new(args.steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-#[allow(clippy::print_stdout, reason = "events are this command's output")]
 fn show(p: &Progress, bar: &ProgressBar, json: bool) {
     if json {
         let event = json!({"event": "step", "step": p.step, "loss": p.loss, "gradient_norm": p.gradient_norm,
             "learning_rate": p.learning_rate, "tokens_per_second": p.tokens_per_second()});
-        println!("{event}");
+        // Nobody reading the events is no reason to lose the work.
+        let _ = output::json(&event);
         return;
     }
     bar.set_position(p.step);
@@ -188,37 +190,27 @@ fn save(args: &Args, llama: &mut Llama, adapters: Option<&Lora>) -> anyhow::Resu
         }
         llama.parameters = lora.merge(&llama.parameters)?;
     }
-    for name in ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
-        let from = args.model.join(name);
-        if from.exists() {
-            let bytes = std::fs::read(&from).with_context(|| format!("reading {}", from.display()))?;
-            write_atomically(&args.out.join(name), |file| std::io::Write::write_all(file, &bytes))?;
-        }
-    }
+    copy_tokenizer(&args.model, &args.out)?;
     let stored = Weights::open(&args.model)?.stored().unwrap_or(Stored::F32);
     Ok(llama.save(&args.out, stored)?)
 }
 
-#[allow(clippy::print_stdout, reason = "the result is this command's output")]
 fn stopped(args: &Args, step: u64) -> anyhow::Result<()> {
     if args.json {
-        println!("{}", json!({"event": "stopped", "step": step}));
+        output::json(&json!({"event": "stopped", "step": step}))?;
     } else {
-        println!("stopped after step {step}; the same command goes on from there");
+        output::say(&format!("stopped after step {step}; the same command goes on from there"));
     }
-    Ok(())
+    Err(ending::Ending::Interrupted.into())
 }
 
-#[allow(clippy::print_stdout, reason = "the result is this command's output")]
 fn finished(args: &Args, llama: &Llama, loss: Option<f32>) -> anyhow::Result<()> {
     // What the work files held is in the result now.
     let _ = std::fs::remove_file(args.out.join("work/checkpoint.safetensors"));
-    let digest = weights_digest(llama)?;
     if args.json {
-        println!("{}", json!({"event": "finished", "out": args.out, "loss": loss, "weights_sha256": digest}));
-    } else {
-        let loss = loss.map_or_else(String::new, |loss| format!(", last loss {loss:.3}"));
-        println!("{}: trained for {} steps{loss}", args.out.display(), args.steps);
+        let digest = weights_digest(llama)?;
+        return output::json(&json!({"event": "finished", "out": args.out, "loss": loss, "weights_sha256": digest}));
     }
-    Ok(())
+    let loss = loss.map_or_else(String::new, |loss| format!(", last loss {loss:.3}"));
+    output::line(&format!("{}: trained for {} steps{loss}", args.out.display(), args.steps))
 }
