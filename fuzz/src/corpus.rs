@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
+use crate::target::Target;
+
 /// One file, with its path for messages.
 #[derive(Debug, Clone)]
 pub(crate) struct File {
@@ -19,14 +21,18 @@ fn folder(kind: &str, target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(kind).join(target)
 }
 
-/// Valid files of a target, in order of their names.
+/// Valid files of a target: those it makes itself, then those of its folder in order of their names.
 ///
 /// # Errors
 /// When there is none.
-pub(crate) fn valid(target: &str) -> Result<Vec<File>> {
-    let files = read(&folder("corpus", target))?;
+pub(crate) fn valid(target: Target) -> Result<Vec<File>> {
+    let mut files = Vec::new();
+    if let Some(make) = target.make {
+        files.push(File { path: PathBuf::from("(made by the target)"), bytes: make() });
+    }
+    files.extend(read(&folder("corpus", target.name))?);
     if files.is_empty() {
-        bail!("fuzz/corpus/{target} has no file: put at least one valid one there");
+        bail!("fuzz/corpus/{} has no file: put at least one valid one there", target.name);
     }
     Ok(files)
 }

@@ -31,7 +31,7 @@ impl Plan {
             plan.files.push(File { path: path.clone(), bytes });
             return Ok(plan);
         }
-        plan.files = corpus::valid(target.name)?;
+        plan.files = corpus::valid(target)?;
         plan.valid = plan.files.iter().map(|file| file.bytes.clone()).collect();
         plan.files.extend(corpus::regressions(target.name)?);
         Ok(plan)

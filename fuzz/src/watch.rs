@@ -17,6 +17,9 @@ use crate::worker::Ended;
 /// The longest one input may take.
 const INPUT_TIME_MAX: Duration = Duration::from_secs(10);
 
+/// A panic may quote its input; more of it than this helps nobody.
+const PROBLEM_CHARS_MAX: usize = 400;
+
 /// Runs a target in a worker and says how it went.
 ///
 /// # Errors
@@ -51,6 +54,7 @@ pub(crate) fn run(target: Target, args: &Args) -> Result<()> {
 
 fn broken(target: Target, plan: &Plan, seed: u64, number: u64, problem: &str) -> Result<()> {
     let input = plan.input(number).context("the worker broke at an input that is none")?;
+    let problem: String = problem.chars().take(PROBLEM_CHARS_MAX).collect();
     let path = match plan.file(number) {
         Some(file) => file.path.clone(),
         None => corpus::keep_failure(target.name, &input)?,

@@ -13,9 +13,6 @@ use crate::allocation;
 use crate::plan::Plan;
 use crate::target::Target;
 
-/// What any input may hold, whatever its size.
-const HELD_BYTES_BASE: usize = 64 << 20;
-
 /// What an input may hold for each of its bytes.
 const HELD_BYTES_PER_BYTE: usize = 1024;
 
@@ -85,7 +82,7 @@ fn one(target: Target, input: &[u8]) -> Result<(Result<(), String>, usize), Stri
     let (result, peak) = allocation::peak_of(HELD_BYTES_LIMIT, work);
     let said =
         result.map_err(|_| PANIC.lock().map_or_else(|_| "panicked".to_owned(), |message| message.clone()))?;
-    let allowed = HELD_BYTES_BASE + HELD_BYTES_PER_BYTE * input.len();
+    let allowed = target.held_bytes_base + HELD_BYTES_PER_BYTE * input.len();
     if peak > allowed {
         return Err(format!(
             "held {peak} bytes for an input of {}; at most {allowed} are allowed",

@@ -1,14 +1,52 @@
-//! Files of a model folder.
+//! What a model folder holds besides weights: its shape, its tokenizer, its chat template.
 
-use std::fs;
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
 
-use loyal_model::{Config, Tokenizer, Weights, weights};
-use tempfile::TempDir;
+use loyal_model::template::{ChatTemplate, Date, Message};
+use loyal_model::{Config, Tokenizer};
 
-use super::nowhere;
+use super::{FOLDER, HELD_BYTES_BASE, Target, file, nowhere};
 
-pub(super) const CONFIG_WORDS: &[&str] = &[
+pub(super) const CONFIG_JSON: Target = Target {
+    name: "config_json",
+    run: config_json,
+    dictionary: CONFIG_WORDS,
+    mend: None,
+    make: None,
+    held_bytes_base: HELD_BYTES_BASE,
+};
+
+pub(super) const TOKENIZER_JSON: Target = Target {
+    name: "tokenizer_json",
+    run: tokenizer_json,
+    dictionary: TOKENIZER_WORDS,
+    mend: None,
+    make: None,
+    held_bytes_base: HELD_BYTES_BASE,
+};
+
+pub(super) const TOKENIZER_CONFIG: Target = Target {
+    name: "tokenizer_config",
+    run: tokenizer_config,
+    dictionary: TEMPLATE_WORDS,
+    mend: None,
+    make: None,
+    held_bytes_base: TEMPLATE_BYTES_BASE,
+};
+
+pub(super) const CHAT_TEMPLATE: Target = Target {
+    name: "chat_template",
+    run: chat_template,
+    dictionary: TEMPLATE_WORDS,
+    mend: None,
+    make: None,
+    held_bytes_base: TEMPLATE_BYTES_BASE,
+};
+
+/// The template engine bounds its steps and the length of a repeated string (100 MB), not what it holds in all.
+const TEMPLATE_BYTES_BASE: usize = 512 << 20;
+
+const CONFIG_WORDS: &[&str] = &[
     "\"architectures\"",
     "\"LlamaForCausalLM\"",
     "\"Qwen2ForCausalLM\"",
@@ -35,30 +73,7 @@ pub(super) const CONFIG_WORDS: &[&str] = &[
     "\"\"",
 ];
 
-pub(super) const SAFETENSORS_WORDS: &[&str] = &[
-    "\"dtype\":\"F32\"",
-    "\"F32\"",
-    "\"F16\"",
-    "\"BF16\"",
-    "\"I64\"",
-    "\"U8\"",
-    "\"shape\":[]",
-    "\"data_offsets\":[0,0]",
-    "\"__metadata__\"",
-    "[18446744073709551615,2]",
-];
-
-pub(super) const INDEX_WORDS: &[&str] = &[
-    "\"weight_map\"",
-    "\"metadata\"",
-    "\"total_size\"",
-    "\"model.safetensors\"",
-    "\"../model.safetensors\"",
-    "{}",
-    "null",
-];
-
-pub(super) const TOKENIZER_WORDS: &[&str] = &[
+const TOKENIZER_WORDS: &[&str] = &[
     "\"model\"",
     "\"type\"",
     "\"BPE\"",
@@ -81,13 +96,40 @@ pub(super) const TOKENIZER_WORDS: &[&str] = &[
     "\"Sequence\"",
     "\"special\"",
     "\"byte_fallback\"",
+    "\"continuing_subword_prefix\":\"##\"",
     "\"unk_token\"",
     "null",
     "true",
 ];
 
-/// `config.json`, and what a reader of it derives: the list of tensors and the size.
-pub(super) fn config_json(bytes: &[u8]) -> Result<(), String> {
+const TEMPLATE_WORDS: &[&str] = &[
+    "{% for message in messages %}",
+    "{% for i in range(999999999) %}",
+    "{% endfor %}",
+    "{% if add_generation_prompt %}",
+    "{% else %}",
+    "{% endif %}",
+    "{% set ns = namespace(found=false) %}",
+    "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+    "{% generation %}",
+    "{{ messages }}",
+    "{{ message['content'] | trim }}",
+    "{{ messages | tojson(indent=999999999) }}",
+    "{{ 'x'.join(messages) }}",
+    "{{ 'ab' | replace('a', 'bbbb') }}",
+    "{{ strftime_now('%d %b %Y') }}",
+    "{{ raise_exception('no') }}",
+    "{{ range(10) | list }}",
+    "[-1:]",
+    "\"chat_template\"",
+    "\"bos_token\"",
+    "\"content\"",
+    " ~ ",
+    " ** 999",
+];
+
+/// `config.json`, and what a reader of it derives: the list of tensors and the rotary frequencies.
+fn config_json(bytes: &[u8]) -> Result<(), String> {
     let value = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
     let config = Config::parse(&value, nowhere()).map_err(|error| error.to_string())?;
     std::hint::black_box((config.parameter_count(), config.rope_frequencies()));
@@ -98,33 +140,8 @@ pub(super) fn config_json(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// A safetensors file: its header, and every tensor of a file whose header passes.
-pub(super) fn safetensors(bytes: &[u8]) -> Result<(), String> {
-    weights::check_bytes(bytes, nowhere()).map_err(|error| error.to_string())?;
-    write("model.safetensors", bytes)?;
-    read_all()
-}
-
-/// Makes the length before the header say where the header ends.
-pub(super) fn mend_safetensors(bytes: &mut [u8]) {
-    let Some(end) = bytes.iter().rposition(|&byte| byte == b'}').filter(|&end| end >= 8) else { return };
-    let length = end as u64 + 1 - 8;
-    bytes[..8].copy_from_slice(&length.to_le_bytes());
-}
-
-/// The index of a sharded model, beside one good shard.
-pub(super) fn safetensors_index(bytes: &[u8]) -> Result<(), String> {
-    let shard = FOLDER.path().join("shard.safetensors");
-    if !shard.exists() {
-        fs::write(shard, include_bytes!("../../corpus/safetensors/mixed.safetensors"))
-            .map_err(|e| e.to_string())?;
-    }
-    write("model.safetensors.index.json", bytes)?;
-    read_all()
-}
-
 /// `tokenizer.json`, and a text there and back through the tokenizer it makes.
-pub(super) fn tokenizer_json(bytes: &[u8]) -> Result<(), String> {
+fn tokenizer_json(bytes: &[u8]) -> Result<(), String> {
     let tokenizer = Tokenizer::parse(bytes, nowhere()).map_err(|error| error.to_string())?;
     let tokens =
         tokenizer.encode("Once upon a time, there was a café.").map_err(|error| error.to_string())?;
@@ -132,18 +149,25 @@ pub(super) fn tokenizer_json(bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
-/// Where inputs stand that are read as files; the worker's parent removes it.
-static FOLDER: LazyLock<TempDir> =
-    LazyLock::new(|| tempfile::tempdir().expect("a temporary folder can be made"));
-
-fn read_all() -> Result<(), String> {
-    let weights = Weights::open(FOLDER.path()).map_err(|error| error.to_string())?;
-    for name in weights.names() {
-        std::hint::black_box(weights.get(name).map(|view| view.to_f32()));
-    }
-    Ok(())
+/// `tokenizer_config.json`, as far as it holds a template.
+fn tokenizer_config(bytes: &[u8]) -> Result<(), String> {
+    file("tokenizer_config.json", bytes)?;
+    let template = ChatTemplate::read(FOLDER.path()).map_err(|error| error.to_string())?;
+    render(template.ok_or("no template")?)
 }
 
-fn write(name: &str, bytes: &[u8]) -> Result<(), String> {
-    fs::write(FOLDER.path().join(name), bytes).map_err(|error| error.to_string())
+/// A chat template, and a conversation rendered with it.
+fn chat_template(bytes: &[u8]) -> Result<(), String> {
+    let source = str::from_utf8(bytes).map_err(|error| error.to_string())?;
+    let special = BTreeMap::from([("bos_token".to_owned(), "<s>".to_owned())]);
+    render(ChatTemplate::new(source, special).map_err(|error| error.to_string())?)
+}
+
+fn render(template: ChatTemplate) -> Result<(), String> {
+    let said = |role: &str, content: &str| Message { role: role.to_owned(), content: content.to_owned() };
+    let messages =
+        [said("system", "Be kind."), said("user", "Hello?"), said("assistant", " Hi. "), said("user", "Né?")];
+    let template = template.on(Date { year: 2024, month: 2, day: 29 });
+    template.render(&messages, true).map_err(|error| error.to_string())?;
+    Ok(())
 }
