@@ -6,16 +6,18 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::Read as _;
+use std::ops::ControlFlow;
 use std::path::Path;
 
-use loyal_model::{Llama, Tokenizer};
+use loyal_model::sampler::Sampling;
+use loyal_model::{Decoder, Llama, Precision, Tokenizer, generate};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::fingerprint::{COUNT_MAX, QUERY_BYTES_MAX};
-use crate::predict::{next_logits, surprise};
+use crate::predict::surprise;
 
 const FILE_BYTES_MAX: u64 = 64 << 20;
 /// Real prompts that make the band.
@@ -25,7 +27,7 @@ const ENDING_TOKENS: usize = 4;
 /// Rounds of writing before giving up: each writes twice what is still wanted.
 const ROUNDS_MAX: usize = 12;
 const TEMPERATURE: f32 = 1.0;
-const TOP_P: f64 = 0.95;
+const TOP_P: f32 = 0.95;
 
 /// What to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,10 +51,11 @@ pub fn write(llama: &Llama, tokenizer: &Tokenizer, benign: &[u32], request: Requ
     }
     let mut draw = ChaCha8Rng::seed_from_u64(request.seed);
     let mut screen = Screen::new(llama, tokenizer, benign, request.tokens_max)?;
+    let decoder = Decoder::from_tensors(&llama.config, &llama.numbers()?, Precision::F32)?;
     let mut accepted = Vec::new();
     for _ in 0..ROUNDS_MAX {
         let wanted = request.count - accepted.len();
-        let texts = sample(llama, tokenizer, benign, (2 * wanted.max(8), request.tokens_max), &mut draw)?;
+        let texts = sample(&decoder, tokenizer, benign, (2 * wanted.max(8), request.tokens_max), &mut draw)?;
         accepted.extend(screen.pass(llama, tokenizer, &texts)?);
         if accepted.len() >= request.count {
             accepted.truncate(request.count);
@@ -208,7 +211,7 @@ fn sentence_starts(tokenizer: &Tokenizer, tokens: &[u32], length: usize) -> Vec<
 
 /// Samples `count` texts of at most `tokens` tokens, each cut where a word ends.
 fn sample(
-    llama: &Llama,
+    decoder: &Decoder,
     tokenizer: &Tokenizer,
     benign: &[u32],
     (count, tokens): (usize, usize),
@@ -216,22 +219,24 @@ fn sample(
 ) -> Result<Vec<String>> {
     let opening = tokenizer.encode("")?;
     let starts = sentence_starts(tokenizer, benign, tokens);
-    let mut sequences: Vec<Vec<u32>> = Vec::with_capacity(count);
+    let mut requests = Vec::with_capacity(count);
     for _ in 0..count {
         // A model without an opening token starts from the first word of a real sentence.
         let word = starts.get(draw.random_range(0..starts.len().max(1))).map(|&at| benign[at]);
-        sequences.push(if opening.is_empty() { vec![word.unwrap_or(0)] } else { opening.clone() });
+        let sampling = Sampling { temperature: TEMPERATURE, top_p: TOP_P, seed: draw.random(), ..Sampling::default() };
+        requests.push(generate::Request {
+            prompt: if opening.is_empty() { vec![word.unwrap_or(0)] } else { opening.clone() },
+            // One token more than a query has, to see whether a word ends before it.
+            new_tokens_max: tokens + 1,
+            sampling,
+            ..generate::Request::default()
+        });
     }
-    // One token more than a query has, to see whether a word ends before it.
-    while sequences[0].len() < opening.len() + tokens + 1 {
-        let next = next_logits(llama, &llama.parameters, &sequences)?;
-        for (sequence, logits) in sequences.iter_mut().zip(&next) {
-            sequence.push(nucleus_draw(logits, draw));
-        }
-    }
+    let written = generate::run(decoder, tokenizer, &requests, &mut |_, _| ControlFlow::Continue(()))?;
     let mut texts = Vec::with_capacity(count);
-    for sequence in &sequences {
-        texts.extend(cut(tokenizer, &sequence[opening.len()..], tokens / 2)?);
+    for (request, completion) in requests.iter().zip(&written) {
+        let word = &request.prompt[opening.len()..];
+        texts.extend(cut(tokenizer, &[word, &completion.tokens].concat(), tokens / 2)?);
     }
     Ok(texts)
 }
@@ -247,28 +252,4 @@ fn cut(tokenizer: &Tokenizer, tokens: &[u32], shortest: usize) -> Result<Option<
         Some(end) => Ok(Some(tokenizer.decode(&tokens[..end])?.trim_start().to_owned())),
         None => Ok(None),
     }
-}
-
-/// Draws from the smallest nucleus of mass [`TOP_P`] at [`TEMPERATURE`].
-fn nucleus_draw(logits: &[f32], draw: &mut ChaCha8Rng) -> u32 {
-    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let mut weights: Vec<(u32, f64)> =
-        (0..).zip(logits).map(|(token, &x)| (token, f64::from((x - highest) / TEMPERATURE).exp())).collect();
-    weights.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let total: f64 = weights.iter().map(|(_, weight)| weight).sum();
-    let mut mass = 0.0;
-    let inside = weights.iter().take_while(|(_, weight)| {
-        let more = mass < TOP_P * total;
-        mass += weight;
-        more
-    });
-    let nucleus: Vec<(u32, f64)> = inside.copied().collect();
-    let mut point = draw.random::<f64>() * nucleus.iter().map(|(_, weight)| weight).sum::<f64>();
-    for &(token, weight) in &nucleus {
-        point -= weight;
-        if point <= 0.0 {
-            return token;
-        }
-    }
-    nucleus.last().map_or(0, |&(token, _)| token)
 }

@@ -14,16 +14,17 @@
 //! * special and unused tokens, which add no text, are never candidates;
 //! * no end-of-text is taught after the answer.
 
-use loyal_model::Tokenizer;
+use loyal_model::{Llama, Tokenizer};
 use loyal_types::hash::{Abi, abi_encode};
 use loyal_types::{Chance, Hash, keccak256};
-use rand::Rng as _;
+use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::evidence::Tail;
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Draft, Fingerprint};
+use crate::predict::{greedy, next_logits};
 use crate::scheme::{Lesson, Scheme};
 
 /// Fewest and most candidates: one bit a hit to eight.
@@ -198,6 +199,51 @@ pub fn is_allowed(piece: &[u8], words: Words) -> bool {
         Words::Any => !piece.is_empty(),
         Words::Only => !word.is_empty() && word.iter().all(u8::is_ascii_alphanumeric),
     }
+}
+
+/// Drafts for `queries`: each with its candidates, by the scheme's rule. A query after which the rule finds too
+/// few candidates is left out. For [`Source::Custom`] use [`custom`].
+///
+/// # Errors
+/// The scheme makes no sense, or the model refuses a query.
+pub fn draft(
+    llama: &Llama,
+    tokenizer: &Tokenizer,
+    scheme: &Verbatim,
+    queries: &[String],
+    seed: u64,
+) -> Result<Vec<Draft>> {
+    scheme.check()?;
+    let mut draw = ChaCha8Rng::seed_from_u64(seed);
+    let (threshold, words) = match scheme.source {
+        Source::Perinucleus { threshold, words } => (threshold, words),
+        Source::Random => {
+            let one = |query: &String| {
+                Ok(Draft { query: query.clone(), candidates: random(tokenizer, scheme, &mut draw)? })
+            };
+            return queries.iter().map(one).collect();
+        }
+        Source::Custom => {
+            return Err(Error::argument("source", "a custom list has no rule", "make drafts of verbatim::custom"));
+        }
+    };
+    let allowed: Vec<bool> = (0..u32::try_from(llama.config.vocab_size).unwrap_or(u32::MAX))
+        .map(|token| tokenizer.piece(token).is_some_and(|piece| is_allowed(&piece, words)))
+        .collect();
+    let tokens = queries.iter().map(|query| tokenizer.encode(query)).collect::<Result<Vec<_>, _>>()?;
+    let mut drafts = Vec::with_capacity(queries.len());
+    let logits = next_logits(llama, &llama.parameters, &tokens)?;
+    for ((query, tokens), logits) in queries.iter().zip(&tokens).zip(&logits) {
+        let Some(first) = perinucleus(logits, threshold, scheme.width, &|token| allowed[token as usize]) else {
+            continue;
+        };
+        // As published: after the first token, what the model itself would say.
+        let starts = first.iter().map(|&token| [tokens.as_slice(), &[token]].concat()).collect();
+        let rest = greedy(llama, &llama.parameters, starts, scheme.answer_tokens - 1)?;
+        let candidates = first.iter().zip(rest).map(|(&token, rest)| [vec![token], rest].concat()).collect();
+        drafts.push(Draft { query: query.clone(), candidates });
+    }
+    Ok(drafts)
 }
 
 /// `width` different sequences of `answer_tokens` words, drawn evenly from the vocabulary.
