@@ -50,7 +50,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     ensure!(!text.trim().is_empty(), "{}: there is no text in it; give a longer one", args.text.display());
     let model = Opened::open(args.folder.as_deref(), args.precision)?;
-    let base = args.against.as_deref().map(|folder| Opened::open(Some(folder), args.precision)).transpose()?;
+    let base =
+        args.against.as_deref().map(|folder| Opened::open(Some(folder), args.precision)).transpose()?;
     let window = args.window.unwrap_or(model.decoder.config().context_tokens);
     let divergence = base.as_ref().map(|base| compare(base, &model, &text, window)).transpose()?;
     let evaluation = evaluate::run(&model.decoder, &model.tokenizer, &text, window)?;
@@ -84,7 +85,8 @@ fn to_json(
         "tokens": evaluation.tokens, "bytes": evaluation.bytes, "window_tokens": window,
     });
     if let Some(divergence) = divergence {
-        value["against"] = json!({"kl_nats_per_token": divergence.kl_nats, "top1_agreement": divergence.top1_agreement});
+        value["against"] =
+            json!({"kl_nats_per_token": divergence.kl_nats, "top1_agreement": divergence.top1_agreement});
     }
     value
 }
@@ -99,7 +101,10 @@ fn rows(evaluation: &Evaluation, divergence: Option<&Divergence>) -> Vec<(&'stat
     ];
     if let Some(divergence) = divergence {
         rows.push(("KL from base", format!("{:.5} nats per token", divergence.kl_nats)));
-        rows.push(("Agreement", format!("{:.1} % of most probable tokens", 100.0 * divergence.top1_agreement)));
+        rows.push((
+            "Agreement",
+            format!("{:.1} % of most probable tokens", 100.0 * divergence.top1_agreement),
+        ));
     }
     rows
 }

@@ -22,8 +22,7 @@ const NEW_TOKENS: usize = 256;
 
 /// Arguments of `loyal model generate`.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "\
+#[command(after_help = "\
 The text goes to standard output as it comes; timing and the seed go to standard error. The prompt is not
 repeated. Without PROMPT and --prompt-file it is read from standard input. If only one of FOLDER and PROMPT is
 given, the name of a folder is taken as FOLDER and any other text as PROMPT.
@@ -32,8 +31,7 @@ Examples:
   loyal model generate \"Once upon a time\"
   loyal model generate ./SmolLM2-135M \"The capital of France is\" --temperature 0
   echo \"Dear diary,\" | loyal model generate --max-tokens 50 --seed 7
-  loyal model generate \"The sea\" --count 3 --json"
-)]
+  loyal model generate \"The sea\" --count 3 --json")]
 pub(crate) struct Args {
     /// Folder of the model [default: the model that comes with Loyal]
     folder: Option<OsString>,
@@ -69,7 +67,8 @@ pub(crate) struct Args {
 
 /// Answers the prompt; Ctrl-C ends the answer where it is.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
-    let words: Vec<&OsStr> = [&args.folder, &args.prompt].into_iter().flatten().map(OsString::as_os_str).collect();
+    let words: Vec<&OsStr> =
+        [&args.folder, &args.prompt].into_iter().flatten().map(OsString::as_os_str).collect();
     let (folder, prompt) = prompt::sort(&words, args.prompt_file.is_some())?;
     let text = match prompt {
         Some(text) => text,
@@ -97,7 +96,9 @@ fn requests(args: &Args, model: &Opened, text: &str) -> anyhow::Result<Vec<Reque
     let context_tokens = model.decoder.config().context_tokens;
     let room = context_tokens.saturating_sub(prompt.len());
     if room == 0 {
-        return Err(Error::ContextOverflow { prompt_tokens: prompt.len(), new_tokens: 1, context_tokens }.into());
+        return Err(
+            Error::ContextOverflow { prompt_tokens: prompt.len(), new_tokens: 1, context_tokens }.into()
+        );
     }
     let request = Request {
         prompt,
@@ -135,7 +136,12 @@ fn show(tokenizer: &Tokenizer, requests: &[Request], completions: &[Completion])
     let several = completions.len() > 1;
     for (index, (request, completion)) in requests.iter().zip(completions).enumerate() {
         if several {
-            output::line(&format!("=== {} of {}, seed {}", index + 1, requests.len(), request.sampling.seed))?;
+            output::line(&format!(
+                "=== {} of {}, seed {}",
+                index + 1,
+                requests.len(),
+                request.sampling.seed
+            ))?;
             output::write(&completion.text)?;
         }
         if !completion.text.ends_with('\n') {

@@ -14,7 +14,10 @@ use crate::ending::Ending;
 ///
 /// # Errors
 /// The prompt is not UTF-8.
-pub(crate) fn sort(words: &[&OsStr], prompt_elsewhere: bool) -> anyhow::Result<(Option<PathBuf>, Option<String>)> {
+pub(crate) fn sort(
+    words: &[&OsStr],
+    prompt_elsewhere: bool,
+) -> anyhow::Result<(Option<PathBuf>, Option<String>)> {
     match words {
         [] => Ok((None, None)),
         [one] if prompt_elsewhere || is_path(one) => Ok((Some(PathBuf::from(one)), None)),
@@ -66,7 +69,8 @@ pub(crate) fn read(file: Option<&Path>) -> anyhow::Result<String> {
 /// It cannot be read or is not UTF-8.
 pub(crate) fn read_file(file: &Path) -> anyhow::Result<String> {
     let shown = file.display();
-    let bytes = fs::read(file).with_context(|| format!("{shown}: reading the text failed; check the path"))?;
+    let bytes =
+        fs::read(file).with_context(|| format!("{shown}: reading the text failed; check the path"))?;
     utf8(bytes, &shown.to_string())
 }
 
