@@ -4,11 +4,13 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 static ASKED: AtomicBool = AtomicBool::new(false);
+/// Whether there is work that a first Ctrl-C can stop.
+static WORKING: AtomicBool = AtomicBool::new(true);
 
 /// From here on the first Ctrl-C asks running work to stop; a second one ends the process at once.
 pub(crate) fn listen() {
     let noticed = || {
-        if ASKED.swap(true, Ordering::SeqCst) {
+        if ASKED.swap(true, Ordering::SeqCst) || !WORKING.load(Ordering::SeqCst) {
             #[allow(clippy::exit, reason = "a second Ctrl-C means now")]
             std::process::exit(130);
         }
@@ -20,4 +22,11 @@ pub(crate) fn listen() {
 /// Break once Ctrl-C was pressed.
 pub(crate) fn asked() -> ControlFlow<()> {
     if ASKED.load(Ordering::SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+/// A piece of work begins (`true`) or is over (`false`). While there is none, the first Ctrl-C ends the
+/// process; each piece has a first Ctrl-C of its own.
+pub(crate) fn working(now: bool) {
+    WORKING.store(now, Ordering::SeqCst);
+    ASKED.store(false, Ordering::SeqCst);
 }
