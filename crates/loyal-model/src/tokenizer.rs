@@ -103,17 +103,18 @@ impl Tokenizer {
         }
     }
 
-    /// The text of `tokens`; special tokens add nothing, bytes that are not UTF-8 become U+FFFD.
+    /// The text of `tokens`; special tokens add nothing, nor do those that the vocabulary lacks (models are
+    /// often padded beyond it), and bytes that are not UTF-8 become U+FFFD.
     ///
     /// Equal to `transformers` (without its optional clean-up of spaces) wherever the bytes are UTF-8.
     ///
     /// # Errors
-    /// A token is not in the vocabulary.
+    /// None today; a tokenizer that cannot decode would say so here.
     pub fn decode(&self, tokens: &[u32]) -> Result<String> {
         let mut stream = self.stream();
         let mut text = String::new();
         for &token in tokens {
-            text.extend(stream.push(token)?);
+            text.extend(stream.push(token));
         }
         text.extend(stream.finish());
         Ok(text)
@@ -182,15 +183,10 @@ pub struct TextStream<'a> {
 
 impl TextStream<'_> {
     /// Takes one token; answers the text that is certain by now.
-    ///
-    /// # Errors
-    /// The token is not in the vocabulary.
-    pub fn push(&mut self, token: u32) -> Result<Option<String>> {
-        let bytes = self.tokenizer.bytes(token).ok_or_else(|| {
-            Error::Tokenizer(format!("token {token} is not among the {} it knows", self.tokenizer.len()))
-        })?;
+    pub fn push(&mut self, token: u32) -> Option<String> {
+        let bytes = self.tokenizer.bytes(token).unwrap_or_default();
         if bytes.is_empty() {
-            return Ok(None);
+            return None;
         }
         let strip = !self.started && self.tokenizer.spacing == Spacing::OneStripped;
         self.started = true;
@@ -198,11 +194,11 @@ impl TextStream<'_> {
         let open = incomplete_tail(&self.pending);
         let certain = self.pending.len() - open;
         if certain == 0 {
-            return Ok(None);
+            return None;
         }
         let text = String::from_utf8_lossy(&self.pending[..certain]).into_owned();
         self.pending.drain(..certain);
-        Ok(Some(text))
+        Some(text)
     }
 
     /// The end of the text: bytes of a character that never came to its end become U+FFFD.
