@@ -70,6 +70,7 @@ impl Tokenizer {
     /// The bytes are no tokenizer, or one of a kind this crate does not decode.
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
         let value: Value = serde_json::from_slice(bytes).map_err(|e| Error::malformed(path, e, REMEDY))?;
+        check_merges(&value["model"]).map_err(|problem| Error::malformed(path, problem, REMEDY))?;
         let (spelling, spacing) = decoder(&value, path)?;
         let mut inner =
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| Error::malformed(path, e, REMEDY))?;
@@ -282,4 +283,23 @@ fn pieces(inner: &tokenizers::Tokenizer, spelling: Spelling, path: &Path) -> Res
 fn byte_token(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
     if digits.len() == 2 { u8::from_str_radix(digits, 16).ok() } else { None }
+}
+
+/// Refuses merges that make no token of the vocabulary: the crate `tokenizers` panics on some of them.
+fn check_merges(model: &Value) -> std::result::Result<(), String> {
+    let (Some(vocab), Some(merges)) = (model["vocab"].as_object(), model["merges"].as_array()) else {
+        return Ok(());
+    };
+    let prefix = model["continuing_subword_prefix"].as_str().unwrap_or_default();
+    for merge in merges {
+        let pair = match merge {
+            Value::String(text) => text.split_once(' '),
+            _ => merge[0].as_str().zip(merge[1].as_str()),
+        };
+        let whole = pair.and_then(|(left, right)| Some(format!("{left}{}", right.strip_prefix(prefix)?)));
+        if whole.is_none_or(|whole| !vocab.contains_key(&whole)) {
+            return Err(format!("the merge {merge} makes no token of the vocabulary"));
+        }
+    }
+    Ok(())
 }

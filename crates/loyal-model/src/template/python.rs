@@ -144,9 +144,10 @@ pub(super) fn without_generation_marks(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(start) = rest.find("{%") {
+        let start = start + 2; // behind the mark: `{%}` opens a tag and does not close it
         let Some(length) = rest[start..].find("%}") else { break };
-        let inner = &rest[start + 2..start + length];
-        out.push_str(&rest[..start + 2]);
+        let inner = &rest[start..start + length];
+        out.push_str(&rest[..start]);
         match inner.trim_matches(['-', '+']).trim() {
             "generation" => out.push_str(&inner.replace("generation", "if true")),
             "endgeneration" => out.push_str(&inner.replace("endgeneration", "endif")),
