@@ -3,6 +3,8 @@
 //!
 //! `cargo bench -p loyal-model --bench decode [-- <folder of another model>]`
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints its figures")]
+
 use std::path::Path;
 use std::time::Instant;
 

@@ -82,6 +82,7 @@ fn represent(value: &Value, out: &mut String) -> Result<(), Error> {
 }
 
 /// `json.dumps(value, ensure_ascii=False, indent=indent)`.
+#[allow(clippy::needless_pass_by_value, reason = "the engine's filters take their arguments by value")]
 pub(super) fn to_json(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = kwargs.get("indent")?;
     let sorted: Option<bool> = kwargs.get("sort_keys")?;

@@ -47,14 +47,14 @@ fn filters_keep_the_most_probable() {
         let shares = shares(&sampling, &logits, 3000);
         (0..4).filter(|&token| shares[token] > 0.0).collect::<Vec<_>>()
     };
-    let base = sampling(1.0, 3);
-    assert_eq!(drawn(Sampling { top_k: 1, ..base.clone() }), [0]);
-    assert_eq!(drawn(Sampling { top_k: 3, ..base.clone() }), [0, 1, 2]);
-    assert_eq!(drawn(Sampling { top_p: 0.4, ..base.clone() }), [0]);
-    assert_eq!(drawn(Sampling { top_p: 0.7, ..base.clone() }), [0, 1]);
-    assert_eq!(drawn(Sampling { top_p: 0.8, ..base.clone() }), [0, 1, 2]);
-    assert_eq!(drawn(Sampling { min_p: 0.3, ..base.clone() }), [0, 1]);
-    assert_eq!(drawn(base), [0, 1, 2, 3]);
+    let base = || sampling(1.0, 3);
+    assert_eq!(drawn(Sampling { top_k: 1, ..base() }), [0]);
+    assert_eq!(drawn(Sampling { top_k: 3, ..base() }), [0, 1, 2]);
+    assert_eq!(drawn(Sampling { top_p: 0.4, ..base() }), [0]);
+    assert_eq!(drawn(Sampling { top_p: 0.7, ..base() }), [0, 1]);
+    assert_eq!(drawn(Sampling { top_p: 0.8, ..base() }), [0, 1, 2]);
+    assert_eq!(drawn(Sampling { min_p: 0.3, ..base() }), [0, 1]);
+    assert_eq!(drawn(base()), [0, 1, 2, 3]);
 }
 
 #[test]
