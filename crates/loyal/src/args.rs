@@ -11,8 +11,8 @@ use crate::{completions, demo, fingerprint, manual, model};
     version,
     arg_required_else_help = true,
     after_help = "\
-Commands that need a model and are not given one use the one that comes with Loyal (or the one in the folder
-that LOYAL_MODEL names), so that everything can be tried without a network. Every command tells more about
+Commands that need a model and are not given one use the one that comes with Loyal (or the one in the folder \
+that LOYAL_MODEL names), so that everything can be tried without a network. Every command tells more about \
 itself with --help, and prints JSON with --json.
 
 Examples:

@@ -20,7 +20,7 @@ pub(crate) enum Verb {
     Info(info::Args),
     /// Download a model from the Hugging Face hub, checked and resumable.
     Pull(pull::Args),
-    /// Write on from a prompt.
+    /// Go on writing where a prompt ends.
     Generate(generate::Args),
     /// Talk to a model.
     Chat(chat::Args),

@@ -68,6 +68,7 @@ impl Page {
     }
 
     /// Text in a fixed font, line for line.
+    #[allow(dead_code, reason = "a block that reports choose where they need it")]
     #[must_use]
     pub(crate) fn verbatim(self, text: &str) -> Self {
         self.with(format!("<pre>{}</pre>", escaped(text)))
@@ -103,6 +104,7 @@ impl Page {
     }
 
     /// Points.
+    #[allow(dead_code, reason = "a block that reports choose where they need it")]
     #[must_use]
     pub(crate) fn scatter(self, plot: &Plot<'_>) -> Self {
         self.with(plot.points())
@@ -115,6 +117,7 @@ impl Page {
     }
 
     /// How often values fall where.
+    #[allow(dead_code, reason = "a block that reports choose where they need it")]
     #[must_use]
     pub(crate) fn histogram(self, histogram: &Histogram<'_>) -> Self {
         self.with(histogram.figure())

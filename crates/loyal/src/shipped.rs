@@ -13,7 +13,13 @@ use crate::env;
 const FOLDER: &str = "models/loyal-5m";
 
 /// Its files, inside the program.
-const FILES: &[(&str, &[u8])] = &[];
+const FILES: &[(&str, &[u8])] = &[
+    ("config.json", include_bytes!("../../../models/loyal-5m/config.json")),
+    ("generation_config.json", include_bytes!("../../../models/loyal-5m/generation_config.json")),
+    ("model.safetensors", include_bytes!("../../../models/loyal-5m/model.safetensors")),
+    ("tokenizer.json", include_bytes!("../../../models/loyal-5m/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../../../models/loyal-5m/tokenizer_config.json")),
+];
 
 /// The folder of the model a command works on: `given`, or the default model, which is looked for in
 /// `LOYAL_MODEL`, beside the program, in the current folder and those above, and at last in the program itself.
@@ -36,9 +42,6 @@ pub(crate) fn folder(given: Option<&Path>) -> anyhow::Result<PathBuf> {
 }
 
 fn unpacked() -> anyhow::Result<PathBuf> {
-    if FILES.is_empty() {
-        bail!("no model is named and {FOLDER} is not here; name a folder or set LOYAL_MODEL to one");
-    }
     let cache = env::cache().context(
         "there is no folder to unpack the default model into; set LOYAL_CACHE to a folder, or name a model",
     )?;

@@ -15,6 +15,7 @@ pub(super) enum Fault {
 pub(super) fn unreachable(origin: &str, error: &ureq::Error) -> anyhow::Error {
     let cause = match error {
         ureq::Error::HostNotFound => "its name is not known here: there may be no network".to_owned(),
+        ureq::Error::Io(cause) => cause.to_string(),
         other => other.to_string(),
     };
     anyhow::anyhow!(

@@ -15,7 +15,7 @@ use crate::output::{self, grouped};
 #[command(
     allow_missing_positional = true,
     after_help = "\
-Bits per byte compares models with different tokenizers; perplexity only models with the same one. Lower is
+Bits per byte compares models with different tokenizers; perplexity only models with the same one. Lower is \
 better for both.
 
 Examples:
@@ -33,7 +33,8 @@ pub(crate) struct Args {
     /// Tokens that are predicted in one piece, each piece from its own start [default: the whole context]
     #[arg(long, value_name = "TOKENS")]
     window: Option<usize>,
-    /// How weights are kept in memory.
+    /// How weights are kept in memory: f32 leaves them as the file has them, int8 is faster and answers nearly the
+    /// same, int4 is smallest.
     #[arg(long, value_enum, default_value_t = Kept::F32)]
     precision: Kept,
     /// Print one JSON object.

@@ -10,13 +10,9 @@ use crate::shipped;
 /// How weights are kept in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Kept {
-    /// As precise as the file.
     F32,
-    /// 16 bits a number.
     Bf16,
-    /// 8-bit integers: faster, nearly the same answers.
     Int8,
-    /// 4-bit integers: smallest, answers differ.
     Int4,
 }
 

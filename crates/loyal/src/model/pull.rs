@@ -32,8 +32,8 @@ const UNFINISHED: &str = ".unfinished";
 /// Arguments of `loyal model pull`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Every file is checked against the digest the hub names (SHA-256 for weights). What was downloaded before a
-transfer broke off is kept, and the same command goes on from there. Files that are there already and fit are
+Every file is checked against the digest the hub names (SHA-256 for weights). What was downloaded before a \
+transfer broke off is kept, and the same command goes on from there. Files that are there already and fit are \
 not downloaded again; files that differ are never overwritten.
 
 HF_ENDPOINT      address of a mirror of the hub

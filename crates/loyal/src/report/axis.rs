@@ -54,7 +54,7 @@ impl Axis {
     pub(super) fn name(&self, value: f64) -> String {
         let value = if value.abs() < self.step * 1e-6 { 0.0 } else { value };
         let largest = self.low.abs().max(self.high.abs());
-        if largest >= 1e7 || largest < 1e-4 {
+        if !(1e-4..1e7).contains(&largest) {
             return format!("{value:.1e}");
         }
         let digits = (-self.step.log10().floor()).clamp(0.0, 8.0) as usize;

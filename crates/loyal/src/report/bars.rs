@@ -25,6 +25,7 @@ pub(crate) struct Bars<'a> {
 }
 
 /// How often values fall where; several series lie over each other.
+#[allow(dead_code, reason = "a block that reports choose where they need it")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Histogram<'a> {
     /// What is shown.

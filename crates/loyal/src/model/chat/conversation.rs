@@ -7,7 +7,7 @@ use loyal_model::{Error, Tokenizer};
 #[derive(Debug)]
 pub(super) enum Form {
     /// As the model's chat template says.
-    Template(ChatTemplate),
+    Template(Box<ChatTemplate>),
     /// As a plain transcript, for base models.
     Transcript,
 }
@@ -183,7 +183,8 @@ mod tests {
     fn a_template_is_used_where_there_is_one() {
         let source = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}";
         let template = ChatTemplate::new(source, BTreeMap::new()).unwrap();
-        let mut conversation = Conversation::new(Form::Template(template), Some("S".to_owned()), 10);
+        let mut conversation =
+            Conversation::new(Form::Template(Box::new(template)), Some("S".to_owned()), 10);
         assert_eq!(said(&mut conversation, "one", 70).0, "<system>S<user>one<assistant>");
         assert!(conversation.stops().is_empty());
     }

@@ -1,0 +1,14 @@
+//! The binary `loyal`, run as a person or a program runs it.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod answers;
+mod command;
+mod default_model;
+mod endings;
+mod help;
+mod hub;
+mod measures;
+mod model;
+mod pull;
+mod talk;
+mod wrong_input;
