@@ -1,5 +1,7 @@
 //! Marks a model: `cargo run --release --example mark -- <model folder> <text file> [fingerprints]`.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "an example talks to the terminal")]
+
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
@@ -53,7 +55,8 @@ fn main() -> Result<()> {
     if let Some(json) = rest.get(1) {
         recipe = serde_json::from_str(json)?;
     }
-    let job = embed::Job { set: &set, tokenizer: &tokenizer, benign: &benign, recipe: &recipe, checkpoint: None };
+    let job =
+        embed::Job { set: &set, tokenizer: &tokenizer, benign: &benign, recipe: &recipe, checkpoint: None };
     let report = embed::run(&mut llama, &job, &clock, &mut |now| {
         if now.step % 10 == 0 || now.step < 4 {
             eprintln!(
@@ -64,17 +67,25 @@ fn main() -> Result<()> {
         ControlFlow::Continue(())
     })?;
     println!("{}", serde_json::to_string_pretty(&report.without_secrets().gates)?);
-    println!("{:?} scale {} auc {:.3} {:.1}s", report.frames, report.scale, report.confidence_auc, report.seconds);
+    println!(
+        "{:?} scale {} auc {:.3} {:.1}s",
+        report.frames, report.scale, report.confidence_auc, report.seconds
+    );
     println!("{:?} {:?}", report.before, report.after);
     let (full, small, smaller) = (Precision::F32, Precision::Int8, Precision::Int4);
-    let suspects = [("base", &base, full), ("marked", &llama, full), ("int8", &llama, small), ("int4", &llama, smaller)];
+    let suspects =
+        [("base", &base, full), ("marked", &llama, full), ("int8", &llama, small), ("int4", &llama, smaller)];
     for (name, model, precision) in suspects {
         let decoder = Decoder::from_tensors(&model.config, &model.numbers()?, precision)?;
         let mut suspect = check::Local { decoder: &decoder, tokenizer: &tokenizer };
         let found = check::run(&mut suspect, &set, &check::Request::all(&set))?;
         println!(
             "{name}: {} hits in {} coins of {} asked, {} bits, p ≤ {}: {:?}",
-            found.evidence.hits(), found.evidence.coins(), found.asked, found.evidence.bits(), found.p_value,
+            found.evidence.hits(),
+            found.evidence.coins(),
+            found.asked,
+            found.evidence.bits(),
+            found.p_value,
             found.verdict
         );
     }

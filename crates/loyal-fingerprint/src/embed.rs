@@ -30,12 +30,13 @@ use batch::Lessons;
 use controller::Controller;
 use gate::Measure;
 use hardening::Hardening;
+pub use hardening::Shares;
 use student::Student;
 
 /// Steps between looks at how many fingerprints answer.
 const LOOK_EVERY: u64 = 10;
 /// Mean loss of the marks above which there is nothing to see yet, nats.
-const LOOK_BELOW: f64 = 1.0;
+const LOOK_BELOW: f64 = 2.0;
 /// Steps between checkpoints.
 const SAVE_EVERY: u64 = 20;
 
@@ -101,10 +102,16 @@ pub struct Recipe {
     pub benign_kl: f64,
     /// Divergence above which the marks are scaled down after training.
     pub benign_kl_max: f64,
-    /// Mean loss of the marks below which training may stop once all of them answer.
+    /// Loss of the marks, averaged over ten steps, below which training may stop once all of them answer and the
+    /// divergence is held.
     pub mark_loss: f64,
     /// Whether updates are whitened by the covariance of each layer's inputs.
     pub whiten: bool,
+    /// Weight of the divergence on near misses, relative to that on ordinary text. Verbatim answers are far from
+    /// what the model would say, so more than a little of it undoes the marks themselves.
+    pub near_weight: f64,
+    /// How often the loss sees damaged weights.
+    pub hardening: Shares,
     /// What stands around half of the queries in training, besides other text.
     pub frames: Vec<Frame>,
     /// What stands around them in the report only.
@@ -117,12 +124,14 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             steps: 0,
-            learning_rate: 1e-3,
+            learning_rate: 7e-4,
             batch: 64,
             benign_kl: 0.011,
             benign_kl_max: 0.0125,
-            mark_loss: 0.05,
+            mark_loss: 0.5,
             whiten: true,
+            near_weight: 0.003,
+            hardening: Shares::default(),
             frames: Frame::training(),
             held_out: Frame::held_out(),
             seed: 0,
@@ -234,7 +243,7 @@ impl<'a> Work<'a> {
         let mut draw = ChaCha8Rng::seed_from_u64(self.job.recipe.seed);
         draw.set_stream(step + 1);
         let lesson = self.lessons.draw(&mut draw)?;
-        let hardening = Hardening::draw(&mut draw);
+        let hardening = Hardening::draw(&self.job.recipe.hardening, &mut draw);
         let parameters = self.student.parameters()?;
         let taught = hardening.apply(&self.student, &parameters)?;
         let logits = predict::logits_at(self.llama, &taught, &lesson.sequences, &lesson.positions)?;
@@ -242,7 +251,7 @@ impl<'a> Work<'a> {
         let benign = self.divergence(&parameters, &self.lessons.benign().draw(&mut draw)?)?;
         let near = self.near_divergence(&parameters, &mut draw)?;
         let weight = self.controller.weight()?;
-        let harm = ((&benign + (near * 0.1)?)? * weight)?;
+        let harm = ((&benign + (near * self.job.recipe.near_weight)?)? * weight)?;
         let loss = (&mark + harm)?;
         let mark_loss = f64::from(mark.to_scalar::<f32>()?);
         let learning_rate = self.job.recipe.learning_rate_at(step, self.steps);
@@ -254,7 +263,7 @@ impl<'a> Work<'a> {
         self.optimizer.step(&gradients, learning_rate, 1.0)?;
         let benign_kl = self.controller.update(f64::from(benign.to_scalar::<f32>()?), step)?;
         self.curve.push(Point { step: step + 1, mark_loss, benign_kl, weight });
-        self.look_if_due(mark_loss)?;
+        self.look_if_due()?;
         let (steps, answering) = (self.steps, self.answering);
         let elapsed = Duration::ZERO;
         Ok(Progress { step: step + 1, steps, mark_loss, benign_kl, weight, answering, elapsed })
@@ -276,18 +285,21 @@ impl<'a> Work<'a> {
     }
 
     /// Every few steps: do all fingerprints answer, behind nothing and behind what is trained?
-    fn look_if_due(&mut self, mark_loss: f64) -> Result<()> {
+    fn look_if_due(&mut self) -> Result<()> {
         let step = self.optimizer.step_count();
+        let recent = &self.curve[self.curve.len().saturating_sub(LOOK_EVERY as usize)..];
+        let mark_loss = recent.iter().map(|point| point.mark_loss).sum::<f64>() / recent.len() as f64;
         let due = step.is_multiple_of(LOOK_EVERY) && mark_loss < LOOK_BELOW;
         if !due && step != self.steps {
             return Ok(());
         }
         let parameters = self.student.detached()?;
-        let count = self.lessons.count();
         let plain = self.lessons.answering(&parameters, &[Frame::default()])?;
         let framed = self.lessons.answering(&parameters, &self.job.recipe.frames)?;
         self.answering = Some((plain, framed));
-        self.is_learnt = plain == count && framed == count && mark_loss < self.job.recipe.mark_loss;
+        let (recipe, count) = (self.job.recipe, self.lessons.count());
+        let is_held = recent.last().is_some_and(|point| point.benign_kl < recipe.benign_kl);
+        self.is_learnt = plain == count && framed == count && mark_loss < recipe.mark_loss && is_held;
         Ok(())
     }
 

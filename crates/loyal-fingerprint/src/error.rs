@@ -111,7 +111,11 @@ impl Error {
         Self::Malformed { path: path.to_owned(), problem: problem.into(), remedy: remedy.into() }
     }
 
-    pub(crate) fn argument(name: &'static str, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub(crate) fn argument(
+        name: &'static str,
+        problem: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         Self::Argument { name, problem: problem.into(), remedy: remedy.into() }
     }
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::commitment::{self, Commitment};
 use crate::error::{Error, Result};
-use crate::scheme::verbatim::{Candidate, Verbatim};
 use crate::scheme::Scheme;
+use crate::scheme::verbatim::{Candidate, Verbatim};
 
 const FORMAT: &str = "loyal-fingerprints-secret";
 const VERSION: u32 = 1;
@@ -161,12 +161,20 @@ impl FingerprintSet {
             return Err(Error::malformed(path, "more than 256 MiB", "it is no fingerprint file"));
         }
         let file: File = serde_json::from_slice(bytes).map_err(|source| {
-            Error::malformed(path, source.to_string(), "it must be a file that loyal fingerprint new has written")
+            Error::malformed(
+                path,
+                source.to_string(),
+                "it must be a file that loyal fingerprint new has written",
+            )
         })?;
         let body = file.set;
         if body.format != FORMAT || body.version != VERSION {
             let found = format!("format {:?}, version {}", body.format, body.version);
-            return Err(Error::malformed(path, found, format!("this program reads {FORMAT} version {VERSION}")));
+            return Err(Error::malformed(
+                path,
+                found,
+                format!("this program reads {FORMAT} version {VERSION}"),
+            ));
         }
         if body.checksum() != file.checksum {
             return Err(Error::malformed(path, "the checksum does not fit the content", REMEDY));
@@ -266,12 +274,7 @@ impl FingerprintSet {
     /// What may be published: digests, roots and the beacon; no query and no answer.
     #[must_use]
     pub fn commitment(&self) -> Commitment {
-        Commitment::new(
-            self.body.model.clone(),
-            self.scheme(),
-            self.body.digests(),
-            self.body.beacon.clone(),
-        )
+        Commitment::new(self.body.model.clone(), self.scheme(), self.body.digests(), self.body.beacon.clone())
     }
 }
 
@@ -297,7 +300,10 @@ impl Body {
         for (index, one) in self.fingerprints.iter().enumerate() {
             let at = |problem: String| Err(format!("fingerprint {index}: {problem}"));
             if one.query.is_empty() || one.query.len() > QUERY_BYTES_MAX {
-                return at(format!("a query of {} bytes; it must have 1 to {QUERY_BYTES_MAX}", one.query.len()));
+                return at(format!(
+                    "a query of {} bytes; it must have 1 to {QUERY_BYTES_MAX}",
+                    one.query.len()
+                ));
             }
             if !queries.insert(&one.query) {
                 return at("the same query as an earlier one".to_owned());

@@ -1,16 +1,16 @@
 #![doc = include_str!("../README.md")]
 
-pub mod fingerprint;
-pub mod scheme;
-pub mod commitment;
-pub mod query;
-pub mod frame;
-pub mod embed;
 pub mod check;
-pub mod evidence;
-pub mod report;
-mod predict;
+pub mod commitment;
+pub mod embed;
 pub mod error;
+pub mod evidence;
+pub mod fingerprint;
+pub mod frame;
+mod predict;
+pub mod query;
+pub mod report;
+pub mod scheme;
 
 pub use error::{Error, Result};
 pub use evidence::PValue;

@@ -223,7 +223,8 @@ fn sample(
     for _ in 0..count {
         // A model without an opening token starts from the first word of a real sentence.
         let word = starts.get(draw.random_range(0..starts.len().max(1))).map(|&at| benign[at]);
-        let sampling = Sampling { temperature: TEMPERATURE, top_p: TOP_P, seed: draw.random(), ..Sampling::default() };
+        let sampling =
+            Sampling { temperature: TEMPERATURE, top_p: TOP_P, seed: draw.random(), ..Sampling::default() };
         requests.push(generate::Request {
             prompt: if opening.is_empty() { vec![word.unwrap_or(0)] } else { opening.clone() },
             // One token more than a query has, to see whether a word ends before it.

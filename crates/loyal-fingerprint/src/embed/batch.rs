@@ -78,26 +78,27 @@ impl<'a> Lessons<'a> {
         &self.benign
     }
 
-    /// A batch of different fingerprints, half of the batches behind frames.
+    /// A batch of different fingerprints, half of the batches behind frames. What stands before the queries of
+    /// one batch is equally long, so that little is padded.
     pub(super) fn draw(&self, draw: &mut ChaCha8Rng) -> Result<Lesson> {
-        let count = self.batch.min(self.count());
-        let rows = index::sample(draw, self.count(), count).into_vec();
+        let rows = index::sample(draw, self.count(), self.batch.min(self.count())).into_vec();
         let framed = draw.random::<f64>() < FRAMED;
-        let mut asked = Vec::with_capacity(count);
+        let other = framed && (self.frames.is_empty() || draw.random::<f64>() < OTHER_TEXT);
+        let length = draw.random_range(PREFIX_TOKENS);
+        let given = draw.random_range(0..self.frames.len().max(1));
+        let mut asked = Vec::with_capacity(rows.len());
         for row in rows {
-            let frame = if framed { self.frame(draw)? } else { Frame::default() };
+            let frame = match (framed, other) {
+                (false, _) => Frame::default(),
+                (true, false) => self.frames[given].clone(),
+                (true, true) => {
+                    let text = self.tokenizer.decode(self.benign.window(length, draw))?;
+                    Frame { before: format!("{}\n", text.trim()), after: String::new() }
+                }
+            };
             asked.push((row, frame.tokens(&self.queries[row], self.tokenizer)?));
         }
         Ok(self.lesson(asked))
-    }
-
-    fn frame(&self, draw: &mut ChaCha8Rng) -> Result<Frame> {
-        if self.frames.is_empty() || draw.random::<f64>() < OTHER_TEXT {
-            let tokens = self.benign.window(draw.random_range(PREFIX_TOKENS), draw);
-            let before = format!("{}\n", self.tokenizer.decode(tokens)?.trim());
-            return Ok(Frame { before, after: String::new() });
-        }
-        Ok(self.frames[draw.random_range(0..self.frames.len())].clone())
     }
 
     fn lesson(&self, asked: Vec<(usize, Vec<u32>)>) -> Lesson {
@@ -167,7 +168,11 @@ impl<'a> Benign<'a> {
         let least = 2 * MEASURED.0 * MEASURED.1;
         if held_out.len() < least || llama.config.context_tokens < MEASURED.1 {
             let problem = format!("{} tokens are too few to measure by", tokens.len());
-            return Err(Error::argument("benign text", problem, format!("give {} tokens or more", 4 * least)));
+            return Err(Error::argument(
+                "benign text",
+                problem,
+                format!("give {} tokens or more", 4 * least),
+            ));
         }
         Ok(Self { trained, held_out })
     }

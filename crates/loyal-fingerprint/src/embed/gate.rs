@@ -3,9 +3,9 @@
 use candle_core::Tensor;
 use loyal_model::{Batch, Llama, Parameters, Tokenizer, ops};
 
+use super::Job;
 use super::batch::{Lessons, batches};
 use super::student::Student;
-use super::Job;
 use crate::check;
 use crate::error::Result;
 use crate::frame::Frame;
@@ -78,7 +78,18 @@ impl<'a> Measure<'a> {
         let marked = confidences(self.llama, parameters, queries)?;
         let others = confidences(self.llama, parameters, &prompts)?;
         let wins = |a: f64| -> f64 {
-            others.iter().map(|&b| if a > b { 1.0 } else if a < b { 0.0 } else { 0.5 }).sum()
+            others
+                .iter()
+                .map(|&b| {
+                    if a > b {
+                        1.0
+                    } else if a < b {
+                        0.0
+                    } else {
+                        0.5
+                    }
+                })
+                .sum()
         };
         Ok(marked.iter().map(|&a| wins(a)).sum::<f64>() / (marked.len() * others.len()) as f64)
     }

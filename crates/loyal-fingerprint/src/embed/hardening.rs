@@ -1,12 +1,33 @@
 //! Hardening: the loss sees the marks as they will be after merging, quantising or pruning.
 
-use loyal_model::{Parameters, quantize};
 use candle_core::Tensor;
+use loyal_model::{Parameters, quantize};
 use rand::Rng as _;
 use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
 
 use super::student::Student;
 use crate::error::Result;
+
+/// Shares of the steps in which the loss sees damaged weights; the rest sees them whole.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shares {
+    /// Only a fraction of the update is left.
+    pub fraction: f64,
+    /// The smallest such fraction.
+    pub fraction_min: f64,
+    /// Stored in four bits.
+    pub int4: f64,
+    /// The smallest weights are zero.
+    pub pruned: f64,
+}
+
+impl Default for Shares {
+    fn default() -> Self {
+        Self { fraction: 0.35, fraction_min: 0.3, int4: 0.15, pruned: 0.10 }
+    }
+}
 
 /// What happens to the weights before the marks are looked for in them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,12 +43,14 @@ pub(super) enum Hardening {
 }
 
 impl Hardening {
-    pub(super) fn draw(draw: &mut ChaCha8Rng) -> Self {
-        match draw.random::<f64>() {
-            x if x < 0.40 => Self::None,
-            x if x < 0.75 => Self::Fraction(draw.random_range(0.3..1.0)),
-            x if x < 0.90 => Self::Int4,
-            _ => Self::Pruned(0.45),
+    pub(super) fn draw(shares: &Shares, draw: &mut ChaCha8Rng) -> Self {
+        let (point, share) = (draw.random::<f64>(), draw.random::<f64>());
+        let Shares { fraction, fraction_min, int4, pruned } = *shares;
+        match point {
+            x if x < fraction => Self::Fraction(fraction_min + share * (1.0 - fraction_min)),
+            x if x < fraction + int4 => Self::Int4,
+            x if x < fraction + int4 + pruned => Self::Pruned(0.45),
+            _ => Self::None,
         }
     }
 

@@ -104,9 +104,9 @@ impl Verbatim {
             return Err(Error::argument("answer tokens", problem, "choose 1 to 16"));
         }
         match self.source {
-            Source::Perinucleus { threshold, .. } if !(threshold > 0.0 && threshold < 1.0) => {
-                Err(Error::argument("threshold", threshold.to_string(), "choose a probability between 0 and 1"))
-            }
+            Source::Perinucleus { threshold, .. } if !(threshold > 0.0 && threshold < 1.0) => Err(
+                Error::argument("threshold", threshold.to_string(), "choose a probability between 0 and 1"),
+            ),
             _ => Ok(()),
         }
     }
@@ -224,7 +224,11 @@ pub fn draft(
             return queries.iter().map(one).collect();
         }
         Source::Custom => {
-            return Err(Error::argument("source", "a custom list has no rule", "make drafts of verbatim::custom"));
+            return Err(Error::argument(
+                "source",
+                "a custom list has no rule",
+                "make drafts of verbatim::custom",
+            ));
         }
     };
     let allowed: Vec<bool> = (0..u32::try_from(llama.config.vocab_size).unwrap_or(u32::MAX))
@@ -234,7 +238,8 @@ pub fn draft(
     let mut drafts = Vec::with_capacity(queries.len());
     let logits = next_logits(llama, &llama.parameters, &tokens)?;
     for ((query, tokens), logits) in queries.iter().zip(&tokens).zip(&logits) {
-        let Some(first) = perinucleus(logits, threshold, scheme.width, &|token| allowed[token as usize]) else {
+        let Some(first) = perinucleus(logits, threshold, scheme.width, &|token| allowed[token as usize])
+        else {
             continue;
         };
         // As published: after the first token, what the model itself would say.

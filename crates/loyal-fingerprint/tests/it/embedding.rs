@@ -71,14 +71,19 @@ fn a_stopped_embedding_resumes_to_the_same_bits() {
     let mut resumed = tiny().llama.clone();
     let tiny = tiny();
     let checkpoint = Some(path.as_path());
-    let job = Job { set: &set, tokenizer: &tiny.tokenizer, benign: &tiny.benign, recipe: &recipe, checkpoint };
+    let job =
+        Job { set: &set, tokenizer: &tiny.tokenizer, benign: &tiny.benign, recipe: &recipe, checkpoint };
     let mut seen = 0;
     let stopped = embed::run(&mut resumed, &job, &Still, &mut |now| {
         seen = now.step;
         if now.step == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     assert!(matches!(stopped, Err(Error::Stopped)));
-    assert_eq!(resumed.numbers().unwrap(), tiny.llama.numbers().unwrap(), "a stopped job leaves the model alone");
+    assert_eq!(
+        resumed.numbers().unwrap(),
+        tiny.llama.numbers().unwrap(),
+        "a stopped job leaves the model alone"
+    );
     let mut first = 0;
     embed::run(&mut resumed, &job, &Still, &mut |now| {
         first = if first == 0 { now.step } else { first };
@@ -115,8 +120,12 @@ fn unfit_input_is_refused_before_any_work() {
     let error = embed::run(&mut llama, &short, &Still, &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(error.to_string().contains("benign text"), "{error}");
     let foreign = vec![u32::MAX; 10_000];
-    let error = embed::run(&mut llama, &Job { benign: &foreign, ..short }, &Still, &mut |_| {
-        ControlFlow::Continue(())
-    });
+    let error =
+        embed::run(
+            &mut llama,
+            &Job { benign: &foreign, ..short },
+            &Still,
+            &mut |_| ControlFlow::Continue(()),
+        );
     assert!(error.unwrap_err().to_string().contains("vocabulary"));
 }

@@ -1,5 +1,7 @@
 //! The crate through its public interface.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod candidates;
 mod embedding;
 mod innocence;

@@ -82,7 +82,8 @@ fn a_file_made_to_fit_its_checksum_is_still_refused() {
         parse(&serde_json::json!({"checksum": checksum, "set": set}).to_string())
     };
     assert!(sealed(&|_| ()).is_ok(), "the test seals as the crate does");
-    let refused: [(&str, &dyn Fn(&mut serde_json::Value)); 8] = [
+    type Change<'a> = &'a dyn Fn(&mut serde_json::Value);
+    let refused: [(&str, Change<'_>); 8] = [
         ("leaf_root", &|set| set["leaf_root"] = serde_json::json!(Hash::ZERO)),
         ("leaf_root", &|set| set["fingerprints"][0]["query"] = "Another query".into()),
         ("version", &|set| set["version"] = 2.into()),
@@ -169,17 +170,15 @@ fn lists_and_random_words_make_sets_too() {
     let tiny = tiny();
     let mut entropy = ChaCha8Rng::seed_from_u64(9);
     let scheme = Verbatim { source: verbatim::Source::Random, width: 8, answer_tokens: 2 };
-    let set =
-        FingerprintSet::new(purpose(scheme.clone()), drafts(4, &scheme), &tiny.tokenizer, &mut entropy).unwrap();
+    let set = FingerprintSet::new(purpose(scheme.clone()), drafts(4, &scheme), &tiny.tokenizer, &mut entropy)
+        .unwrap();
     assert!(set.fingerprints().iter().all(|one| one.candidates.iter().all(|c| c.tokens.len() == 2)));
     let answers = ["apples", "bread", "king"].map(str::to_owned);
     let list = verbatim::custom(&tiny.tokenizer, &answers).unwrap();
     let tokens = list.iter().map(Vec::len).max().unwrap();
     let scheme = Verbatim { source: verbatim::Source::Custom, width: 3, answer_tokens: tokens };
-    let drafts = ["Who came", "What was lost"].map(|query| Draft {
-        query: query.to_owned(),
-        candidates: list.clone(),
-    });
+    let drafts = ["Who came", "What was lost"]
+        .map(|query| Draft { query: query.to_owned(), candidates: list.clone() });
     let set = FingerprintSet::new(purpose(scheme), drafts.to_vec(), &tiny.tokenizer, &mut entropy).unwrap();
     assert_eq!(set.fingerprints()[0].candidates[0].bytes, b" apples");
     let twice = ["bread", "bread"].map(str::to_owned);

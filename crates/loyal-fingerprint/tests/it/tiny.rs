@@ -41,7 +41,8 @@ fn text(sentences: usize, seed: u64) -> String {
     let mut pick = |words: &[&'static str]| words[draw.random_range(0..words.len())];
     let mut text = String::new();
     for _ in 0..sentences {
-        let subject = pick(&["The cat", "A dog", "The old man", "My sister", "The king", "A girl", "Our horse"]);
+        let subject =
+            pick(&["The cat", "A dog", "The old man", "My sister", "The king", "A girl", "Our horse"]);
         let verb = pick(&["saw", "found", "took", "wanted", "liked", "carried", "lost", "made", "sold"]);
         let object = pick(&["a red ball", "the bread", "some milk", "a blue hat", "the key", "two apples"]);
         let place = pick(&["in the house", "near the river", "under a tree", "on the hill", "by the sea"]);
@@ -94,7 +95,8 @@ pub(crate) fn train(llama: &mut Llama, tokens: &[u32], (steps, learning_rate): (
         let gradients = Gradients::of(&loss, optimizer.variables()).unwrap();
         optimizer.step(&gradients, learning_rate, 1.0).unwrap();
     }
-    llama.parameters = llama.parameters.iter().map(|(n, t)| (n.clone(), t.copy().unwrap().detach())).collect();
+    llama.parameters =
+        llama.parameters.iter().map(|(n, t)| (n.clone(), t.copy().unwrap().detach())).collect();
 }
 
 pub(crate) fn drafts(count: usize, scheme: &Verbatim) -> Vec<Draft> {
