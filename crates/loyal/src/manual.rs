@@ -57,7 +57,32 @@ fn section(page: &mut String, command: &Command) {
         }
     }
     if let Some(after) = command.get_after_help() {
-        let _ = write!(page, "\n```text\n{}\n```\n", after.to_string().trim_end());
+        prose(page, &after.to_string());
+    }
+}
+
+/// Paragraphs, and between them code where lines are indented.
+fn prose(page: &mut String, text: &str) {
+    let mut in_code = false;
+    let mut lines = text.trim_end().lines().peekable();
+    page.push('\n');
+    while let Some(line) = lines.next() {
+        // An empty line belongs to the code where code goes on behind it.
+        let goes_on = line.is_empty() && lines.peek().is_some_and(|next| next.starts_with("  "));
+        let is_code = line.starts_with("  ") || in_code && goes_on;
+        if is_code != in_code {
+            page.push_str(if is_code { "\n```text\n" } else { "```\n" });
+            in_code = is_code;
+        }
+        let line = if is_code {
+            line.strip_prefix("  ").unwrap_or(line).to_owned()
+        } else {
+            line.replace('<', "&lt;")
+        };
+        let _ = writeln!(page, "{line}");
+    }
+    if in_code {
+        page.push_str("```\n");
     }
 }
 
@@ -77,13 +102,18 @@ fn row(page: &mut String, arg: &Arg) {
     } else {
         Vec::new()
     };
-    if !possible.is_empty() {
-        let _ = write!(help, " One of {}.", possible.join(", "));
-    }
     let default: Vec<String> =
         arg.get_default_values().iter().map(|value| format!("`{}`", value.to_string_lossy())).collect();
-    let default = if takes { default.join(" ") } else { String::new() };
-    let _ = writeln!(page, "| `{name}` | {} | {default} |", cell(&help));
+    let mut default = if takes { default.join(" ") } else { String::new() };
+    // Where no value says it, the help does.
+    if let Some((before, said)) = help.clone().split_once(" [default: ") {
+        default = said.trim_end_matches(']').to_owned();
+        help = before.to_owned();
+    }
+    if !possible.is_empty() {
+        let _ = write!(help, "; one of {}", possible.join(", "));
+    }
+    let _ = writeln!(page, "| `{name}` | {} | {} |", cell(&help), cell(&default));
 }
 
 /// Text as a cell of a table.

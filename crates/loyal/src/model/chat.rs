@@ -123,6 +123,9 @@ impl Chat<'_> {
             let count =
                 io::stdin().lock().read_until(b'\n', &mut line).context("standard input: reading failed")?;
             if count == 0 {
+                if self.interactive {
+                    output::say("");
+                }
                 return Ok(None);
             }
             let text = prompt::utf8(std::mem::take(&mut line), "standard input")?;

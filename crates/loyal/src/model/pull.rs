@@ -36,8 +36,9 @@ Every file is checked against the digest the hub names (SHA-256 for weights). Wh
 transfer broke off is kept, and the same command goes on from there. Files that are there already and fit are \
 not downloaded again; files that differ are never overwritten.
 
-HF_ENDPOINT      address of a mirror of the hub
-HF_TOKEN_PATH    file with an access token, for models that ask for one
+Environment:
+  HF_ENDPOINT      address of a mirror of the hub
+  HF_TOKEN_PATH    file with an access token, for models that ask for one
 
 Examples:
   loyal model pull HuggingFaceTB/SmolLM2-135M-Instruct
