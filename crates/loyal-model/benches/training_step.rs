@@ -10,7 +10,7 @@ use loyal_model::config::{Architecture, RopeScaling};
 use loyal_model::gradient::Gradients;
 use loyal_model::{Batch, Config, Llama, ops};
 
-#[allow(clippy::disallowed_methods, reason = "a benchmark measures time")]
+#[allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a benchmark measures time and says it")]
 fn main() -> anyhow::Result<()> {
     let config = Config {
         architecture: Architecture::Llama,

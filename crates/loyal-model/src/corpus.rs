@@ -225,6 +225,9 @@ fn map(path: &Path, text_digest: String) -> Result<Shard> {
     Ok(Shard { map, path: path.to_owned(), text_digest })
 }
 
+/// Windows of one epoch, in order: the shard, and the first token inside it.
+type Order = Vec<(u32, u32)>;
+
 /// Windows of a corpus as training examples: every epoch shifts the windows and shuffles them anew, by the seed.
 #[derive(Debug)]
 pub struct Windows {
@@ -233,7 +236,7 @@ pub struct Windows {
     length: usize,
     seed: u64,
     /// The order of the epoch last asked for.
-    order: Mutex<Option<(u64, Vec<(u32, u32)>)>>,
+    order: Mutex<Option<(u64, Order)>>,
 }
 
 impl Windows {
@@ -269,7 +272,7 @@ impl Windows {
         &self.corpus
     }
 
-    fn epoch_order(&self, epoch: u64) -> Vec<(u32, u32)> {
+    fn epoch_order(&self, epoch: u64) -> Order {
         let mut generator = ChaCha8Rng::seed_from_u64(self.seed ^ epoch.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let mut order = Vec::new();
         for (index, shard) in self.corpus.shards.iter().enumerate() {

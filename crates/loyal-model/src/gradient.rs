@@ -6,7 +6,7 @@ use candle_core::{Storage, Tensor, Var};
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::llama::{Batch, Llama, Parameters};
+use crate::llama::{Batch, Llama, Parameters, Rows};
 use crate::ops::vector::{sum, vectorise};
 
 /// Gradients of some variables.
@@ -94,12 +94,11 @@ pub fn checkpointed(
     batch: &Batch,
     loss: &dyn Fn(&Tensor) -> Result<Tensor>,
 ) -> Result<(f32, Gradients)> {
-    let shape = (batch.count(), batch.length());
     let frozen: Parameters =
         parameters.iter().map(|(name, tensor)| (name.clone(), tensor.detach())).collect();
     let mut inputs = vec![llama.embed(&frozen, batch)?];
     for layer in 0..llama.config.layer_count {
-        let next = llama.block(&frozen, layer, &inputs[layer], shape, &mut |_, _| Ok(()))?;
+        let next = llama.block(&frozen, layer, Rows::of(&inputs[layer], batch), &mut |_, _| Ok(()))?;
         inputs.push(next);
     }
     let last = Var::from_tensor(&inputs.pop().expect("the embedding is an input"))?;
@@ -107,7 +106,7 @@ pub fn checkpointed(
     let (mut gradients, mut slope) = segment(&value, variables, &last)?;
     for layer in (0..llama.config.layer_count).rev() {
         let x = Var::from_tensor(&inputs.pop().expect("every block had an input"))?;
-        let y = llama.block(parameters, layer, &x, shape, &mut |_, _| Ok(()))?;
+        let y = llama.block(parameters, layer, Rows::of(&x, batch), &mut |_, _| Ok(()))?;
         let (of_block, of_input) = segment(&(y * slope)?.sum_all()?, variables, &x)?;
         gradients.add(of_block, 1.0)?;
         slope = of_input;

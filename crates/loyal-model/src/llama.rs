@@ -188,7 +188,7 @@ impl Llama {
     pub fn observe(&self, parameters: &Parameters, batch: &Batch, observer: Observer<'_>) -> Result<Tensor> {
         let mut x = self.embed(parameters, batch)?;
         for layer in 0..self.config.layer_count {
-            x = self.block(parameters, layer, &x, (batch.count(), batch.length()), observer)?;
+            x = self.block(parameters, layer, Rows::of(&x, batch), observer)?;
         }
         self.norm(parameters, &x)
     }
@@ -235,10 +235,10 @@ impl Llama {
         &self,
         parameters: &Parameters,
         layer: usize,
-        x: &Tensor,
-        (batch, length): (usize, usize),
+        rows: Rows<'_>,
         observer: Observer<'_>,
     ) -> Result<Tensor> {
+        let Rows { x, batch, length } = rows;
         let mut at = Block { config: &self.config, parameters, layer, observer };
         let h = at.norm(x, "input_layernorm.weight")?;
         let (q, k) = (at.linear(&h, "self_attn.q_proj")?, at.linear(&h, "self_attn.k_proj")?);
@@ -258,6 +258,21 @@ impl Llama {
         let h = at.norm(&x, "post_attention_layernorm.weight")?;
         let inner = ops::swiglu(&at.linear(&h, "mlp.gate_proj")?, &at.linear(&h, "mlp.up_proj")?)?;
         Ok((x + at.linear(&inner, "mlp.down_proj")?)?)
+    }
+}
+
+/// Hidden states of a batch, (sequences · tokens × width).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    x: &'a Tensor,
+    batch: usize,
+    length: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// The hidden states `x` of `batch`.
+    pub(crate) fn of(x: &'a Tensor, batch: &Batch) -> Self {
+        Self { x, batch: batch.count(), length: batch.length() }
     }
 }
 

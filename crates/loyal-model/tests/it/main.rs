@@ -1,6 +1,10 @@
 //! The crate through its public interface.
 
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking, and says what it lacks")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it lacks"
+)]
 
 mod generate;
 mod golden;

@@ -142,7 +142,8 @@ fn a_checkpoint_that_cannot_be_written_is_an_error_and_leaves_the_old_one() {
 fn accumulated_parts_equal_one_large_batch() {
     let mut large = model(4);
     let once = Plan { clip: 0.0, ..plan(3) };
-    train::run(&mut large, &once, &Counting { sequences: 8 }, &Still, &mut |_| ControlFlow::Continue(())).unwrap();
+    train::run(&mut large, &once, &Counting { sequences: 8 }, &Still, &mut |_| ControlFlow::Continue(()))
+        .unwrap();
     let mut parts = model(4);
     go(&mut parts, &Plan { accumulation: 2, ..once });
     let (a, b) = (large.numbers().unwrap(), parts.numbers().unwrap());
@@ -191,11 +192,13 @@ fn adapters_learn_merge_come_out_again_and_survive_a_file() {
     let settings = Settings { rank: 4, alpha: 16.0, ..Settings::default() };
     let lora = Lora::new(&base, settings, 11).unwrap();
     let mut llama = base.clone();
-    let outcome = go(&mut llama, &Plan { trained: Trained::Adapters(&lora), learning_rate: 3e-2, ..plan(80) });
+    let outcome =
+        go(&mut llama, &Plan { trained: Trained::Adapters(&lora), learning_rate: 3e-2, ..plan(80) });
     let (first, last) = (outcome.losses[0].1, outcome.losses[79].1);
     assert!(last < 0.6 * first, "loss went from {first} to {last}");
     assert_eq!(weights_digest(&llama).unwrap(), weights_digest(&base).unwrap(), "the base moved");
-    let merged = Llama::new(base.config.clone(), lora.merge(&base.parameters).unwrap(), &Device::Cpu).unwrap();
+    let merged =
+        Llama::new(base.config.clone(), lora.merge(&base.parameters).unwrap(), &Device::Cpu).unwrap();
     assert_ne!(weights_digest(&merged).unwrap(), weights_digest(&base).unwrap());
     let back = lora.unmerge(&merged.parameters).unwrap();
     for (name, tensor) in &base.parameters {
@@ -205,7 +208,8 @@ fn adapters_learn_merge_come_out_again_and_survive_a_file() {
     let folder = tempfile::tempdir().unwrap();
     lora.save(folder.path()).unwrap();
     let loaded = Lora::load(&base, folder.path()).unwrap();
-    let again = Llama::new(base.config.clone(), loaded.merge(&base.parameters).unwrap(), &Device::Cpu).unwrap();
+    let again =
+        Llama::new(base.config.clone(), loaded.merge(&base.parameters).unwrap(), &Device::Cpu).unwrap();
     assert_eq!(weights_digest(&again).unwrap(), weights_digest(&merged).unwrap());
 }
 
