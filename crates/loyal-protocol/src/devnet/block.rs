@@ -1,6 +1,6 @@
 //! Building a block: transactions in order, their receipts, the header over them.
 
-use alloy_consensus::{Header, proofs};
+use alloy_consensus::{Header, Transaction as _, proofs};
 use alloy_primitives::{Address, B256};
 use revm::DatabaseCommit as _;
 
@@ -57,7 +57,7 @@ pub(crate) fn run(state: &mut State, env: &Env, transactions: Vec<Signed>) -> Re
             Err(error) => return Err(error),
         };
         gas_used += ran.result.tx_gas_used();
-        let created = ran.result.created_address().filter(|_| ran.result.is_success());
+        let deploys = signed.transaction.kind().is_create();
         let success = ran.result.is_success();
         let included = Included {
             raw: signed.raw.clone(),
@@ -65,7 +65,8 @@ pub(crate) fn run(state: &mut State, env: &Env, transactions: Vec<Signed>) -> Re
             success,
             gas_used: ran.result.tx_gas_used(),
             cumulative_gas_used: gas_used,
-            created: created.unwrap_or(Address::ZERO),
+            // The place is told even where the deployment failed, as public chains do.
+            created: if deploys { signed.from.create(signed.transaction.nonce()) } else { Address::ZERO },
             first_log: log_count,
             logs: if success { ran.result.into_logs() } else { Vec::new() },
         };

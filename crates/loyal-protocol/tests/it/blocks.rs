@@ -61,7 +61,8 @@ fn a_contract_keeps_slots_and_tells_logs() {
         assert_eq!(slot, json!(B256::from(U256::from(value))), "block {block}");
     }
     let topic = B256::from(U256::from(7));
-    let logs = ask(&chain, "eth_getLogs", json!([{"fromBlock": "0x0", "address": contract, "topics": [topic]}]));
+    let logs =
+        ask(&chain, "eth_getLogs", json!([{"fromBlock": "0x0", "address": contract, "topics": [topic]}]));
     assert_eq!(logs.as_array().unwrap().len(), 3);
     let none = ask(&chain, "eth_getLogs", json!([{"fromBlock": "0x0", "topics": [keccak256("x")]}]));
     assert_eq!(none, json!([]));
@@ -87,9 +88,8 @@ fn a_revert_answers_code_three_with_its_data() {
 #[test]
 fn time_is_the_clocks_and_never_goes_back() {
     let (chain, clock) = chain();
-    let stamp = |chain: &Chain| {
-        number(&ask(chain, "eth_getBlockByNumber", json!(["latest", false]))["timestamp"])
-    };
+    let stamp =
+        |chain: &Chain| number(&ask(chain, "eth_getBlockByNumber", json!(["latest", false]))["timestamp"]);
     ask(&chain, "evm_mine", json!([]));
     let first = stamp(&chain);
     assert_eq!(first, crate::kit::START + 1_000);

@@ -2,4 +2,7 @@
 #![allow(clippy::print_stderr, reason = "tests name what they measured")]
 
 mod blocks;
+mod conformance;
+mod http;
 mod kit;
+mod npm;
