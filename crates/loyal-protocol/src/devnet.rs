@@ -6,6 +6,7 @@ use loyal_types::Clock;
 
 use crate::Result;
 
+mod account;
 mod args;
 mod at;
 mod block;
@@ -13,6 +14,7 @@ mod call;
 mod chain;
 mod diff;
 mod env;
+mod export;
 mod fault;
 mod fee;
 mod filter;
@@ -23,16 +25,19 @@ mod record;
 mod reply;
 mod server;
 mod state;
+mod status;
 mod step;
 mod store;
 mod subscription;
 mod time;
 mod view;
 
+pub use account::{Account, Accounts};
 pub use chain::Chain;
 pub use fault::Fault;
 pub use genesis::{Allocation, DEPLOYER, DEVELOPMENT_CHAIN_ID, FeeRules, Genesis, StateRoot};
 pub use server::{Limits, Server, serve};
+pub use status::Status;
 pub use store::{Retention, Store};
 
 /// Opens the chain in `store`, or starts it there from `genesis`, and answers on `listener` until stopped.

@@ -18,7 +18,7 @@ use super::{
     record::{Block, Funding, Tip},
     state::{Cache, State},
     step::{self, Step},
-    store::Store,
+    store::{Store, sound},
     time::Time,
     view::View,
 };
@@ -48,6 +48,15 @@ struct Snapshot {
     time: Time,
 }
 
+/// A block to be.
+struct Plan {
+    transactions: Vec<Signed>,
+    /// Whether it is sealed even where nothing ran in it.
+    empty: bool,
+    /// The hash it must have.
+    expected: Option<B256>,
+}
+
 /// An EVM chain in this process.
 pub struct Chain {
     genesis: Genesis,
@@ -75,6 +84,10 @@ impl Chain {
     /// [`Error::Genesis`], [`Error::OtherGenesis`] where the store holds another chain, and the store's.
     pub fn open(store: Store, genesis: Genesis, clock: Arc<dyn Clock + Send>) -> Result<Self> {
         genesis.check()?;
+        sound(|| Self::open_sound(store, genesis, clock))
+    }
+
+    fn open_sound(store: Store, genesis: Genesis, clock: Arc<dyn Clock + Send>) -> Result<Self> {
         let tip = match store.view()?.tip()? {
             Some(tip) => tip,
             None => start(&store, &genesis)?,
@@ -172,9 +185,9 @@ impl Chain {
 
     /// Seals one block of waiting transactions, if any wait.
     fn seal_waiting(&self, writer: &mut Writer) -> Result<()> {
-        let taken = hold(&self.pool).take(self.genesis.gas_limit);
-        if !taken.is_empty() {
-            self.seal(writer, taken, false)?;
+        let transactions = hold(&self.pool).take(self.genesis.gas_limit);
+        if !transactions.is_empty() {
+            self.seal(writer, Plan { transactions, empty: false, expected: None })?;
         }
         Ok(())
     }
@@ -185,14 +198,26 @@ impl Chain {
     /// The store's.
     pub fn mine(&self) -> Result<B256> {
         let mut writer = hold(&self.writer);
-        let taken = hold(&self.pool).take(self.genesis.gas_limit);
-        self.seal(&mut writer, taken, true)?;
+        let transactions = hold(&self.pool).take(self.genesis.gas_limit);
+        self.seal(&mut writer, Plan { transactions, empty: true, expected: None })?;
         Ok(self.head().block.hash)
     }
 
-    fn seal(&self, writer: &mut Writer, transactions: Vec<Signed>, empty: bool) -> Result<()> {
-        let hashes: Vec<_> = transactions.iter().map(|signed| signed.hash).collect();
-        match self.build(writer, transactions, empty) {
+    /// Makes a known block again: refused, and nothing changed, unless it comes out with the same hash.
+    pub(crate) fn replay(&self, raws: Vec<Bytes>, timestamp: u64, hash: B256) -> Result<()> {
+        let read: Result<Vec<_>> = raws.into_par_iter().map(Signed::read).collect();
+        let mut writer = hold(&self.writer);
+        hold(&self.time).set_next(timestamp, self.head().block.header.timestamp)?;
+        let plan = Plan { transactions: read?, empty: true, expected: Some(hash) };
+        let replayed = self.seal(&mut writer, plan);
+        // The time of a replayed block says nothing about the clock.
+        *hold(&self.time) = Time { ahead: self.head().tip.ahead, next: None };
+        replayed
+    }
+
+    fn seal(&self, writer: &mut Writer, plan: Plan) -> Result<()> {
+        let hashes: Vec<_> = plan.transactions.iter().map(|signed| signed.hash).collect();
+        match self.build(writer, plan) {
             Ok(outcome) => self.settle(outcome),
             Err(error) => {
                 let mut pool = hold(&self.pool);
@@ -216,21 +241,22 @@ impl Chain {
         }
     }
 
-    fn build(&self, writer: &mut Writer, transactions: Vec<Signed>, empty: bool) -> Result<Outcome> {
+    fn build(&self, writer: &mut Writer, plan: Plan) -> Result<Outcome> {
         let head = self.head();
         let (now, time) = (self.clock.unix_seconds(), *hold(&self.time));
         let timestamp = time.timestamp(head.block.header.timestamp, now);
         let header = block::next_header(&self.genesis, &head.block, timestamp);
         let env = Env::inside(&header, self.genesis.chain_id, false);
         let mut state = State::with_cache(head.view.clone(), std::mem::take(&mut writer.cache));
-        let outcome = block::run(&mut state, &env, transactions)?;
-        if outcome.included.is_empty() && !empty {
+        let outcome = block::run(&mut state, &env, plan.transactions)?;
+        if outcome.included.is_empty() && !plan.empty {
             writer.cache = state.into_cache();
             hold(&self.pool).renew();
             return Ok(outcome);
         }
         let diff = state.diff()?;
-        let after = time.after(timestamp, now);
+        let after =
+            if plan.expected.is_some() { Time { next: None, ..time } } else { time.after(timestamp, now) };
         let tip = Tip {
             step: head.tip.step + 1,
             block: head.tip.block + 1,
@@ -239,6 +265,10 @@ impl Chain {
             ..head.tip
         };
         let block = block::assemble(header, &outcome, tip.root, tip.step);
+        if let Some(hash) = plan.expected.filter(|hash| *hash != block.hash) {
+            let why = format!("block {} comes out as {}, not {hash}", tip.block, block.hash);
+            return Err(Error::Rejected { why });
+        }
         let hashes: Vec<_> = outcome.signed.iter().map(|signed| signed.hash).collect();
         let step = Step {
             tip,

@@ -20,17 +20,11 @@ const READY_COUNT_MAX: usize = 65_536;
 /// What became of a waiting transaction, once that is known.
 pub(crate) type Fate = Arc<OnceLock<Result<()>>>;
 
-#[derive(Debug)]
-struct Waiting {
-    signed: Signed,
-    fate: Fate,
-}
-
 /// The waiting transactions: those that can run, in order of arrival, and those whose nonce is not due.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    ready: VecDeque<Waiting>,
-    later: BTreeMap<(Address, u64), Waiting>,
+    ready: VecDeque<Signed>,
+    later: BTreeMap<(Address, u64), Signed>,
     /// The nonce after a sender's last ready transaction.
     next: HashMap<Address, u64>,
     fates: HashMap<B256, Fate>,
@@ -62,8 +56,7 @@ impl Pool {
 
     /// A waiting transaction by its hash.
     pub(crate) fn get(&self, hash: B256) -> Option<&Signed> {
-        let waiting = self.ready.iter().chain(self.later.values());
-        waiting.map(|waiting| &waiting.signed).find(|signed| signed.hash == hash)
+        self.ready.iter().chain(self.later.values()).find(|signed| signed.hash == hash)
     }
 
     /// Takes a transaction of a sender whose nonce in the state is `nonce`.
@@ -83,9 +76,9 @@ impl Pool {
         let fate = Fate::default();
         if own > due {
             self.check_later(&signed)?;
-            self.fates.insert(signed.hash, fate.clone());
-            if let Some(replaced) = self.later.insert((from, own), Waiting { signed, fate }) {
-                self.fates.remove(&replaced.signed.hash);
+            self.fates.insert(signed.hash, fate);
+            if let Some(replaced) = self.later.insert((from, own), signed) {
+                self.fates.remove(&replaced.hash);
             }
             return Ok(Entry::Later);
         }
@@ -93,7 +86,7 @@ impl Pool {
             return Err(Error::Limit { what: "txpool is full".into() });
         }
         self.fates.insert(signed.hash, fate.clone());
-        self.ready.push_back(Waiting { signed, fate: fate.clone() });
+        self.ready.push_back(signed);
         let mut due = due + 1;
         while let Some(waiting) = self.later.remove(&(from, due)) {
             self.ready.push_back(waiting);
@@ -107,7 +100,7 @@ impl Pool {
         let key = (signed.from, signed.transaction.nonce());
         if let Some(present) = self.later.get(&key) {
             let floor = |fee: u128| fee.saturating_add(fee / 10);
-            let old = present.signed.transaction.max_fee_per_gas();
+            let old = present.transaction.max_fee_per_gas();
             if signed.transaction.max_fee_per_gas() < floor(old).max(1) {
                 return Err(Error::Rejected { why: "replacement transaction underpriced".into() });
             }
@@ -126,11 +119,11 @@ impl Pool {
     pub(crate) fn take(&mut self, gas_limit: u64) -> Vec<Signed> {
         let (mut taken, mut gas) = (Vec::new(), 0_u64);
         while let Some(waiting) = self.ready.front() {
-            gas = gas.saturating_add(waiting.signed.transaction.gas_limit());
+            gas = gas.saturating_add(waiting.transaction.gas_limit());
             if gas > gas_limit && !taken.is_empty() {
                 break;
             }
-            taken.extend(self.ready.pop_front().map(|waiting| waiting.signed));
+            taken.extend(self.ready.pop_front());
         }
         taken
     }
@@ -147,7 +140,7 @@ impl Pool {
     pub(crate) fn renew(&mut self) {
         let mut next = HashMap::new();
         for waiting in &self.ready {
-            next.insert(waiting.signed.from, waiting.signed.transaction.nonce() + 1);
+            next.insert(waiting.from, waiting.transaction.nonce() + 1);
         }
         self.next = next;
     }

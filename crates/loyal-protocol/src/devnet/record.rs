@@ -4,6 +4,7 @@ use alloy_consensus::{EthereumTxEnvelope, Header, Receipt, ReceiptEnvelope, Rece
 use alloy_eips::{Decodable2718 as _, Typed2718 as _};
 use alloy_primitives::{Address, B256, Bytes, Log, U256};
 use alloy_rlp::{RlpDecodable, RlpEncodable};
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
@@ -89,7 +90,8 @@ pub(crate) struct Slot {
 }
 
 /// A balance set from outside on a development chain, between two blocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, RlpEncodable, RlpDecodable)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, RlpEncodable, RlpDecodable, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Funding {
     pub(crate) account: Address,
     pub(crate) balance: U256,

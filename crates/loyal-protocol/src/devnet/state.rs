@@ -55,10 +55,6 @@ impl State {
         Self { cache, ..Self::new(view, None) }
     }
 
-    pub(crate) fn view(&self) -> &View {
-        &self.view
-    }
-
     pub(crate) fn account(&mut self, address: Address) -> Result<Option<Info>> {
         match self.accounts.get(&address) {
             Some(info) => Ok(*info),

@@ -1,6 +1,11 @@
 //! The durable store: one file, one write transaction per step, one writer.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use redb::{
     Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, StorageBackend, TableDefinition,
@@ -66,11 +71,15 @@ impl Store {
         std::fs::create_dir_all(folder)
             .map_err(|error| Error::Store { why: format!("{}: {error}", folder.display()) })?;
         let path = folder.join(FILE);
+        sound(|| Self::open_file(path))
+    }
+
+    fn open_file(path: PathBuf) -> Result<Self> {
         let opened = Database::builder().set_cache_size(64 << 20).create(&path);
         let database = opened.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => Error::Locked { path: path.clone() },
+            DatabaseError::DatabaseAlreadyOpen => Error::Locked { path },
             DatabaseError::UpgradeRequired(version) => {
-                Error::Foreign { path: path.clone(), why: format!("file format {version}") }
+                Error::Foreign { path, why: format!("file format {version}") }
             }
             DatabaseError::Storage(redb::StorageError::Corrupted(what)) => {
                 Error::Damaged { what: format!("{}: {what}", path.display()) }
@@ -78,7 +87,7 @@ impl Store {
             DatabaseError::Storage(redb::StorageError::Io(error))
                 if error.kind() == std::io::ErrorKind::InvalidData =>
             {
-                Error::Foreign { path: path.clone(), why: error.to_string() }
+                Error::Foreign { path, why: error.to_string() }
             }
             other => Error::Store { why: format!("{}: {other}", path.display()) },
         })?;
@@ -154,7 +163,8 @@ impl Store {
     /// # Errors
     /// [`Error::Damaged`] where it cannot be repaired.
     pub fn check(&mut self) -> Result<bool> {
-        self.database.check_integrity().map_err(|error| Error::Damaged { what: error.to_string() })
+        let database = &mut self.database;
+        sound(|| database.check_integrity().map_err(|error| Error::Damaged { what: error.to_string() }))
     }
 
     pub(crate) fn view(&self) -> Result<Arc<View>> {
@@ -164,4 +174,13 @@ impl Store {
     pub(crate) fn begin_write(&self) -> Result<redb::WriteTransaction> {
         Ok(self.database.begin_write()?)
     }
+}
+
+/// Looks into a file that may be damaged: the engine panics on some damage, which is an answer here.
+pub(crate) fn sound<T>(look: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(look)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let what = text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("the file").to_owned();
+        Err(Error::Damaged { what })
+    })
 }
