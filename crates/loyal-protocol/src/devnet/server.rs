@@ -4,11 +4,19 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use jsonrpsee::{
     RpcModule,
+    core::middleware::RpcServiceBuilder,
     server::{BatchRequestConfig, PingConfig, ServerConfig, ServerHandle},
     types::ErrorObjectOwned,
 };
 
-use super::{args::Args, chain::Chain, fault::Fault, subscription};
+use super::{
+    args::Args,
+    chain::Chain,
+    fault::Fault,
+    origin::OriginLayer,
+    rate::{Bounded, Rate},
+    subscription,
+};
 use crate::{Error, Result};
 
 /// Bounds of what clients may ask of a server.
@@ -24,6 +32,8 @@ pub struct Limits {
     pub subscription_count_max: u32,
     /// Requests in one batch.
     pub batch_count_max: u32,
+    /// Requests of all clients in a second.
+    pub request_rate_max: u32,
     /// Messages that wait for one slow WebSocket client before the server does.
     pub waiting_count_max: u32,
     /// Whether a development chain may be reached from other machines. A production chain never is, without a
@@ -39,6 +49,7 @@ impl Default for Limits {
             connection_count_max: 512,
             subscription_count_max: 128,
             batch_count_max: 1_000,
+            request_rate_max: 100_000,
             waiting_count_max: 256,
             beyond_loopback: false,
         }
@@ -71,7 +82,8 @@ impl Server {
 pub fn serve(listener: TcpListener, chain: Arc<Chain>, limits: &Limits) -> Result<Server> {
     let bad = |error: std::io::Error| Error::Store { why: format!("listener: {error}") };
     let address = listener.local_addr().map_err(bad)?;
-    if !address.ip().is_loopback() && !(limits.beyond_loopback && chain.genesis().development) {
+    let allowed = address.ip().is_loopback() || (limits.beyond_loopback && chain.genesis().development);
+    if !allowed {
         let why = format!("{address} can be reached from other machines; listen on 127.0.0.1 behind a proxy");
         return Err(Error::Unsafe { why });
     }
@@ -87,13 +99,25 @@ pub fn serve(listener: TcpListener, chain: Arc<Chain>, limits: &Limits) -> Resul
         .enable_ws_ping(PingConfig::new().ping_interval(Duration::from_secs(30)))
         .set_tcp_no_delay(true)
         .build();
-    let module = module(chain)?;
-    let server =
-        jsonrpsee::server::Server::builder().set_config(config).build_from_tcp(listener).map_err(bad)?;
+    let module = module(&chain)?;
+    let rate = Arc::new(Rate::new(limits.request_rate_max, chain.clock().elapsed()));
+    let answer_bytes_max = limits.answer_bytes_max;
+    let bounded = RpcServiceBuilder::new().layer_fn(move |inner| Bounded {
+        inner,
+        chain: chain.clone(),
+        rate: rate.clone(),
+        answer_bytes_max,
+    });
+    let server = jsonrpsee::server::Server::builder()
+        .set_config(config)
+        .set_http_middleware(tower::ServiceBuilder::new().layer(OriginLayer))
+        .set_rpc_middleware(bounded)
+        .build_from_tcp(listener)
+        .map_err(bad)?;
     Ok(Server { handle: server.start(module) })
 }
 
-fn module(chain: Arc<Chain>) -> Result<RpcModule<Arc<Chain>>> {
+fn module(chain: &Arc<Chain>) -> Result<RpcModule<Arc<Chain>>> {
     let twice = |error: jsonrpsee::core::RegisterMethodError| Error::Unsupported { what: error.to_string() };
     let mut module = RpcModule::new(chain.clone());
     for method in chain.methods() {

@@ -6,7 +6,7 @@ use alloy_consensus::{TxEip2930, TxEip7702, TxLegacy};
 use alloy_eips::{eip2930::AccessList, eip7702::Authorization};
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
 use alloy_signer::SignerSync as _;
-use alloy_sol_types::{SolCall, SolValue, sol};
+use alloy_sol_types::{SolCall as _, SolValue as _, sol};
 use loyal_protocol::devnet::{Chain, Genesis, Limits, Store, serve};
 use serde_json::{Value, json};
 
@@ -103,6 +103,7 @@ impl Seen {
         receipt
     }
 
+    #[allow(clippy::too_many_arguments, reason = "the words of a transaction, in their order")]
     fn send(&mut self, what: &str, from: u64, to: TxKind, value: u64, input: impl Into<Bytes>) -> Value {
         let nonce = self.next(from);
         let mut transaction = tx(nonce, to, input);
@@ -325,6 +326,16 @@ fn standards(seen: &mut Seen) {
         0,
         transferFromCall { from: owner, to: spender, value: ether(2) }.abi_encode(),
     );
+    authorizations(seen, asset, wallet, separator);
+    for account in [owner, spender, wallet] {
+        seen.call("a balance", asset, balanceOfCall { account }.abi_encode());
+        seen.call("a nonce", asset, noncesCall { account }.abi_encode());
+    }
+}
+
+fn authorizations(seen: &mut Seen, asset: Address, wallet: Address, separator: B256) {
+    let (to, spender) = (TxKind::Call(asset), signer(2).address());
+    let digest = |hash: B256| keccak256([&[0x19, 0x01], separator.as_slice(), hash.as_slice()].concat());
     let typehash = keccak256(
         "TransferWithAuthorization(address from,address to,uint256 value,uint256 validAfter,uint256 validBefore,bytes32 nonce)",
     );
@@ -344,10 +355,6 @@ fn standards(seen: &mut Seen) {
     seen.send("the authorization again", 3, to, 0, authorized.abi_encode());
     let forged = transferWithAuthorizationCall { value: ether(5), ..authorized };
     seen.call("a forged authorization", asset, forged.abi_encode());
-    for account in [owner, spender, wallet] {
-        seen.call("a balance", asset, balanceOfCall { account }.abi_encode());
-        seen.call("a nonce", asset, noncesCall { account }.abi_encode());
-    }
 }
 
 /// Legacy, EIP-2930 and EIP-7702 transactions.

@@ -1,6 +1,7 @@
 //! What the tests share: a clock in hand, signers, chains in memory, transactions.
 
 use std::{
+    net::TcpListener,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +14,7 @@ use alloy_eips::Encodable2718 as _;
 use alloy_primitives::{Address, B256, Bytes, Signature, TxKind, U256};
 use alloy_signer::SignerSync as _;
 use alloy_signer_local::PrivateKeySigner;
-use loyal_protocol::devnet::{Chain, Fault, Genesis, Store};
+use loyal_protocol::devnet::{Chain, Fault, Genesis, Limits, Server, Store, serve};
 use loyal_types::Clock;
 use serde_json::{Value, json};
 
@@ -132,5 +133,27 @@ impl Rng {
     /// A number below `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
+    }
+}
+
+/// A chain in memory behind a server on a port of its own.
+pub(crate) struct Served {
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) clock: Arc<HandClock>,
+    pub(crate) address: String,
+    _runtime: tokio::runtime::Runtime,
+    _server: Server,
+}
+
+impl Served {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (chain, clock) = chain();
+        let chain = Arc::new(chain);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let server = runtime.block_on(async { serve(listener, chain.clone(), limits).unwrap() });
+        Self { chain, clock, address, _runtime: runtime, _server: server }
     }
 }
