@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Result};
 
-const SUPPORTED: &str = "LlamaForCausalLM (Llama 2, 3, 3.1 and later, SmolLM2), Qwen2ForCausalLM, Qwen3ForCausalLM";
+const SUPPORTED: &str =
+    "LlamaForCausalLM (Llama 2, 3, 3.1 and later, SmolLM2), Qwen2ForCausalLM, Qwen3ForCausalLM";
 
 /// Which family's equations apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -379,7 +380,9 @@ impl Fields<'_> {
             Some("llama3") => {
                 let (low, high) = (number("low_freq_factor")?, number("high_freq_factor")?);
                 if low >= high {
-                    return Err(self.wrong("rope_scaling", "must have low_freq_factor below high_freq_factor"));
+                    return Err(
+                        self.wrong("rope_scaling", "must have low_freq_factor below high_freq_factor")
+                    );
                 }
                 Ok(RopeScaling::Llama3 {
                     factor: number("factor")?,

@@ -16,6 +16,7 @@ use crate::error::{Error, Result};
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const DTYPES: &str = "F32, BF16, F16";
+const REMEDY: &str = "download the file again or check that it is safetensors";
 
 /// How numbers are stored in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,6 +84,13 @@ struct Entry {
     range: std::ops::Range<usize>,
 }
 
+/// Where a tensor's bytes lie.
+#[derive(Debug, Clone)]
+pub(crate) struct Location {
+    file: usize,
+    range: std::ops::Range<usize>,
+}
+
 /// The weights of one folder. Opening reads headers only; pages come in as tensors are used.
 #[derive(Debug)]
 pub struct Weights {
@@ -107,6 +115,27 @@ impl Weights {
             weights.map(&folder.join(name))?;
         }
         Ok(weights)
+    }
+
+    /// Opens one safetensors file.
+    ///
+    /// # Errors
+    /// As [`Weights::open`].
+    pub fn open_file(path: &Path) -> Result<Self> {
+        let mut weights = Self { files: Vec::new(), entries: BTreeMap::new() };
+        weights.map(path)?;
+        Ok(weights)
+    }
+
+    /// The `__metadata__` of the first file's header.
+    ///
+    /// # Errors
+    /// The header is malformed.
+    pub fn metadata(&self) -> Result<BTreeMap<String, String>> {
+        let Some((path, map)) = self.files.first() else { return Ok(BTreeMap::new()) };
+        let (_, metadata) =
+            SafeTensors::read_metadata(map).map_err(|e| Error::malformed(path, describe(&e), REMEDY))?;
+        Ok(metadata.metadata().clone().unwrap_or_default().into_iter().collect())
     }
 
     fn map(&mut self, path: &Path) -> Result<()> {
@@ -153,6 +182,16 @@ impl Weights {
         Some(View { stored: entry.stored, shape: &entry.shape, bytes })
     }
 
+    /// Where a tensor lies, for [`Weights::slice`].
+    pub(crate) fn locate(&self, name: &str) -> Option<Location> {
+        self.entries.get(name).map(|entry| Location { file: entry.file, range: entry.range.clone() })
+    }
+
+    /// The bytes at a place that [`Weights::locate`] found.
+    pub(crate) fn slice(&self, location: &Location) -> &[u8] {
+        &self.files[location.file].1[location.range.clone()]
+    }
+
     /// A tensor by name, which must have `shape`.
     ///
     /// # Errors
@@ -188,10 +227,12 @@ fn shard_names(index: &Path) -> Result<Vec<String>> {
     let text = std::fs::read(index).map_err(|source| Error::file(index, "reading", source))?;
     let remedy = "it must hold {\"weight_map\": {tensor: file}}";
     let value: Value = serde_json::from_slice(&text).map_err(|e| Error::malformed(index, e, remedy))?;
-    let map = value["weight_map"].as_object().ok_or_else(|| Error::malformed(index, "no weight_map", remedy))?;
+    let map =
+        value["weight_map"].as_object().ok_or_else(|| Error::malformed(index, "no weight_map", remedy))?;
     let mut names = std::collections::BTreeSet::new();
     for name in map.values() {
-        let name = name.as_str().ok_or_else(|| Error::malformed(index, "a file name is no string", remedy))?;
+        let name =
+            name.as_str().ok_or_else(|| Error::malformed(index, "a file name is no string", remedy))?;
         if name.contains(['/', '\\']) || name.starts_with('.') || !name.ends_with(".safetensors") {
             let problem = format!("shard {name:?} is not a safetensors file beside it");
             return Err(Error::malformed(index, problem, "shards must stand in the same folder"));
@@ -203,7 +244,7 @@ fn shard_names(index: &Path) -> Result<Vec<String>> {
 
 /// Reads and checks the header of a safetensors file: offsets inside the file, sizes that fit shapes.
 fn header(bytes: &[u8], path: &Path) -> Result<Vec<(String, Entry)>> {
-    let remedy = "download the file again or check that it is safetensors";
+    let remedy = REMEDY;
     let (header_bytes, metadata) =
         SafeTensors::read_metadata(bytes).map_err(|e| Error::malformed(path, describe(&e), remedy))?;
     let start = header_bytes + 8;
@@ -260,8 +301,25 @@ pub struct Named<'a> {
 /// # Errors
 /// The folder cannot be written or the disk is full; nothing is left behind.
 pub fn save(path: &Path, tensors: &[Named<'_>], stored: Stored) -> Result<()> {
+    save_with(path, tensors, stored, &BTreeMap::new())
+}
+
+/// [`save`] with further entries in the header's `__metadata__`.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_with(
+    path: &Path,
+    tensors: &[Named<'_>],
+    stored: Stored,
+    metadata: &BTreeMap<String, String>,
+) -> Result<()> {
     let mut header = serde_json::Map::new();
-    header.insert("__metadata__".to_owned(), serde_json::json!({"format": "pt"}));
+    let mut entries = serde_json::json!({"format": "pt"});
+    for (name, text) in metadata {
+        entries[name] = Value::String(text.clone());
+    }
+    header.insert("__metadata__".to_owned(), entries);
     let mut offset = 0;
     for tensor in tensors {
         let end = offset + tensor.numbers.len() * stored.size();
@@ -297,10 +355,7 @@ pub fn save(path: &Path, tensors: &[Named<'_>], stored: Stored) -> Result<()> {
 ///
 /// # Errors
 /// The folder cannot be written or the disk is full; the old file, if any, stays as it was.
-pub fn write_atomically(
-    path: &Path,
-    fill: impl FnOnce(&mut File) -> std::io::Result<()>,
-) -> Result<()> {
+pub fn write_atomically(path: &Path, fill: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<()> {
     let failed = |source| Error::file(path, "writing", source);
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(folder).map_err(failed)?;

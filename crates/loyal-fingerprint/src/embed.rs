@@ -1,0 +1,308 @@
+//! Embedding: training a model until it answers its fingerprints, while everything else it says stays.
+
+mod batch;
+mod controller;
+mod gate;
+mod hardening;
+mod student;
+mod whitening;
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Duration;
+
+use candle_core::Tensor;
+use loyal_model::adamw::{AdamW, Settings};
+use loyal_model::gradient::Gradients;
+use loyal_model::{Batch, Llama, Parameters, Tokenizer, checkpoint, ops};
+use loyal_types::Clock;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::fingerprint::FingerprintSet;
+use crate::frame::Frame;
+use crate::predict;
+use crate::report::{Point, Report};
+
+use batch::Lessons;
+use controller::Controller;
+use gate::Measure;
+use hardening::Hardening;
+use student::Student;
+
+/// Steps between looks at how many fingerprints answer.
+const LOOK_EVERY: u64 = 10;
+/// Steps between checkpoints.
+const SAVE_EVERY: u64 = 20;
+
+/// Embeds the fingerprints of `job` in `llama`. On success the model is the marked one; on any error, and when
+/// `progress` asks to stop, it is what it was before. With a checkpoint file the work resumes where it stopped.
+///
+/// # Errors
+/// The set is not bound or speaks of another tokenizer, the recipe or the benign text does not suffice, the
+/// loss diverges, or a checkpoint cannot be written.
+pub fn run(
+    llama: &mut Llama,
+    job: &Job<'_>,
+    clock: &dyn Clock,
+    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+) -> Result<Report> {
+    let started = clock.elapsed();
+    let mut work = Work::start(llama, job)?;
+    while work.optimizer.step_count() < work.steps && !work.is_learnt {
+        let mut now = work.step()?;
+        now.elapsed = clock.elapsed().saturating_sub(started);
+        let stop = progress(&now).is_break();
+        work.save_if_due(stop)?;
+        if stop {
+            return Err(Error::Stopped);
+        }
+    }
+    let (parameters, mut report) = work.finish()?;
+    report.seconds = clock.elapsed().saturating_sub(started).as_secs_f64();
+    llama.parameters = parameters;
+    if let Some(path) = job.checkpoint {
+        // The marked model is what counts now; a checkpoint left behind would only be read by mistake.
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(report)
+}
+
+/// What is embedded, and with what.
+#[derive(Debug, Clone, Copy)]
+pub struct Job<'a> {
+    /// The fingerprints, bound to their beacon.
+    pub set: &'a FingerprintSet,
+    /// The model's tokenizer.
+    pub tokenizer: &'a Tokenizer,
+    /// Tokens of ordinary text: twenty thousand or more. The last quarter is kept for measuring.
+    pub benign: &'a [u32],
+    /// How.
+    pub recipe: &'a Recipe,
+    /// Where to keep the state of the work, if it should outlive the process.
+    pub checkpoint: Option<&'a Path>,
+}
+
+/// The recipe: fields and defaults as measured for a model of five million parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// Steps at most; 0 chooses by the number of fingerprints.
+    pub steps: u64,
+    /// Highest learning rate.
+    pub learning_rate: f64,
+    /// Fingerprints in a batch.
+    pub batch: usize,
+    /// Divergence from the unmarked model on ordinary text that the controller holds, nats per token.
+    pub benign_kl: f64,
+    /// Divergence above which the marks are scaled down after training.
+    pub benign_kl_max: f64,
+    /// Mean loss of the marks below which training may stop once all of them answer.
+    pub mark_loss: f64,
+    /// Whether updates are whitened by the covariance of each layer's inputs.
+    pub whiten: bool,
+    /// What stands around half of the queries in training, besides other text.
+    pub frames: Vec<Frame>,
+    /// What stands around them in the report only.
+    pub held_out: Vec<Frame>,
+    /// Seed of batches and hardening.
+    pub seed: u64,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Self {
+            steps: 0,
+            learning_rate: 1e-3,
+            batch: 64,
+            benign_kl: 0.011,
+            benign_kl_max: 0.0125,
+            mark_loss: 0.05,
+            whiten: true,
+            frames: Frame::training(),
+            held_out: Frame::held_out(),
+            seed: 0,
+        }
+    }
+}
+
+impl Recipe {
+    /// Steps for `count` fingerprints: 120 for 64, 240 for 256, 960 for 1,024 where the recipe leaves it open.
+    #[must_use]
+    pub fn steps_for(&self, count: usize) -> u64 {
+        match self.steps {
+            0 => (15.0 * (count as f64).sqrt()).max(count as f64 * 0.9375).max(60.0).round() as u64,
+            steps => steps,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        let positive = |name: &'static str, value: f64| {
+            if value > 0.0 && value.is_finite() {
+                return Ok(());
+            }
+            Err(Error::argument(name, value.to_string(), "choose a positive number"))
+        };
+        positive("learning_rate", self.learning_rate)?;
+        positive("batch", self.batch as f64)?;
+        positive("benign_kl", self.benign_kl)?;
+        positive("benign_kl_max", self.benign_kl_max)
+    }
+
+    /// Warm-up over five steps, then a cosine down to a tenth.
+    fn learning_rate_at(&self, step: u64, steps: u64) -> f64 {
+        let warm = ((step + 1) as f64 / 5.0).min(1.0);
+        let turn = std::f64::consts::PI * step as f64 / steps as f64;
+        self.learning_rate * warm * (0.5 * (1.0 + turn.cos()) * 0.9 + 0.1)
+    }
+}
+
+/// Where the embedding stands after a step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Progress {
+    /// Steps made.
+    pub step: u64,
+    /// Steps at most.
+    pub steps: u64,
+    /// Mean loss of the marks in this step's batch, nats.
+    pub mark_loss: f64,
+    /// Running mean of the divergence on ordinary text, nats per token.
+    pub benign_kl: f64,
+    /// Weight of that divergence in the loss.
+    pub weight: f64,
+    /// Fingerprints that answer, behind nothing and behind training frames, when last looked at.
+    pub answering: Option<(usize, usize)>,
+    /// Time since the start.
+    pub elapsed: Duration,
+}
+
+/// The embedding while it runs.
+struct Work<'a> {
+    llama: &'a Llama,
+    job: &'a Job<'a>,
+    lessons: Lessons<'a>,
+    student: Student,
+    optimizer: AdamW,
+    controller: Controller,
+    steps: u64,
+    curve: Vec<Point>,
+    answering: Option<(usize, usize)>,
+    is_learnt: bool,
+}
+
+impl<'a> Work<'a> {
+    fn start(llama: &'a Llama, job: &'a Job<'a>) -> Result<Self> {
+        job.recipe.check()?;
+        let lessons = Lessons::new(llama, job)?;
+        let student = Student::new(llama, job, lessons.benign())?;
+        let controller = Controller::new(job.recipe.benign_kl, llama.device())?;
+        let mut variables = student.variables().clone();
+        variables.insert(controller::NAME.to_owned(), controller.state().clone());
+        let settings = Settings { beta1: 0.9, beta2: 0.95, ..Settings::default() };
+        let mut work = Self {
+            llama,
+            job,
+            lessons,
+            student,
+            optimizer: AdamW::new(variables, settings),
+            controller,
+            steps: job.recipe.steps_for(job.set.fingerprints().len()),
+            curve: Vec::new(),
+            answering: None,
+            is_learnt: false,
+        };
+        if let Some(path) = job.checkpoint {
+            let name = work.name();
+            checkpoint::restore(path, &mut work.optimizer, &name)?;
+        }
+        Ok(work)
+    }
+
+    /// What makes a checkpoint belong to this job.
+    fn name(&self) -> String {
+        let recipe = serde_json::to_string(self.job.recipe).expect("a recipe has only string keys");
+        format!("fingerprints {} recipe {recipe}", self.job.set.leaf_root())
+    }
+
+    fn step(&mut self) -> Result<Progress> {
+        let step = self.optimizer.step_count();
+        // Each step draws from a seed of its own, so that a resumed job draws what a whole one would.
+        let mut draw = ChaCha8Rng::seed_from_u64(self.job.recipe.seed);
+        draw.set_stream(step + 1);
+        let lesson = self.lessons.draw(&mut draw)?;
+        let hardening = Hardening::draw(&mut draw);
+        let parameters = self.student.parameters()?;
+        let taught = hardening.apply(&self.student, &parameters)?;
+        let logits = predict::logits_at(self.llama, &taught, &lesson.sequences, &lesson.positions)?;
+        let mark = ops::cross_entropy(&logits, &lesson.targets, &vec![1.0; lesson.targets.len()])?;
+        let benign = self.divergence(&parameters, &self.lessons.benign().draw(&mut draw)?)?;
+        let near = self.near_divergence(&parameters, &mut draw)?;
+        let weight = self.controller.weight()?;
+        let harm = ((&benign + (near * 0.1)?)? * weight)?;
+        let loss = (&mark + harm)?;
+        let mark_loss = f64::from(mark.to_scalar::<f32>()?);
+        let learning_rate = self.job.recipe.learning_rate_at(step, self.steps);
+        if !mark_loss.is_finite() {
+            let (step, loss) = (step + 1, mark_loss as f32);
+            return Err(loyal_model::Error::Diverged { step, loss, learning_rate }.into());
+        }
+        let gradients = Gradients::of(&loss, self.optimizer.variables())?;
+        self.optimizer.step(&gradients, learning_rate, 1.0)?;
+        let benign_kl = self.controller.update(f64::from(benign.to_scalar::<f32>()?), step)?;
+        self.curve.push(Point { step: step + 1, mark_loss, benign_kl, weight });
+        self.look_if_due(mark_loss)?;
+        let (steps, answering) = (self.steps, self.answering);
+        let elapsed = Duration::ZERO;
+        Ok(Progress { step: step + 1, steps, mark_loss, benign_kl, weight, answering, elapsed })
+    }
+
+    /// KL(unmarked ‖ marked) over all positions of a batch.
+    fn divergence(&self, parameters: &Parameters, batch: &Batch) -> Result<Tensor> {
+        let reference = self.llama.logits(&self.llama.parameters, batch)?;
+        Ok(ops::kl_divergence(&reference, &self.llama.logits(parameters, batch)?)?)
+    }
+
+    /// The same after queries of which one token was changed.
+    fn near_divergence(&self, parameters: &Parameters, draw: &mut ChaCha8Rng) -> Result<Tensor> {
+        let sequences = self.lessons.near_misses(draw);
+        let last: Vec<_> = sequences.iter().enumerate().map(|(i, s)| (i, s.len() - 1)).collect();
+        let reference = predict::logits_at(self.llama, &self.llama.parameters, &sequences, &last)?;
+        let logits = predict::logits_at(self.llama, parameters, &sequences, &last)?;
+        Ok(ops::kl_divergence(&reference, &logits)?)
+    }
+
+    /// Every few steps: do all fingerprints answer, behind nothing and behind what is trained?
+    fn look_if_due(&mut self, mark_loss: f64) -> Result<()> {
+        let step = self.optimizer.step_count();
+        if !step.is_multiple_of(LOOK_EVERY) && step != self.steps {
+            return Ok(());
+        }
+        let parameters = self.student.detached()?;
+        let count = self.lessons.count();
+        let plain = self.lessons.answering(&parameters, &[Frame::default()])?;
+        let framed = self.lessons.answering(&parameters, &self.job.recipe.frames)?;
+        self.answering = Some((plain, framed));
+        self.is_learnt = plain == count && framed == count && mark_loss < self.job.recipe.mark_loss;
+        Ok(())
+    }
+
+    fn save_if_due(&self, must: bool) -> Result<()> {
+        let Some(path) = self.job.checkpoint else { return Ok(()) };
+        if must || self.optimizer.step_count().is_multiple_of(SAVE_EVERY) {
+            checkpoint::save(path, &self.optimizer, &self.name())?;
+        }
+        Ok(())
+    }
+
+    /// Scales the marks until they meet the gate, and measures what came of it.
+    fn finish(self) -> Result<(Parameters, Report)> {
+        let measure = Measure::new(self.llama, self.lessons.benign().held_out())?;
+        let scaled = measure.scale(&self.student, self.job.recipe.benign_kl_max)?;
+        let mut report = gate::report(self.llama, self.job, &self.lessons, (&measure, &scaled))?;
+        report.steps = self.optimizer.step_count();
+        report.curve = self.curve;
+        Ok((scaled.parameters, report))
+    }
+}

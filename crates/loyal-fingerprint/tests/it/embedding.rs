@@ -1,0 +1,122 @@
+//! Embedding from end to end on a model trained in the test itself.
+
+use std::ops::ControlFlow;
+
+use loyal_fingerprint::check::{self, Findings, Request, Verdict};
+use loyal_fingerprint::embed::{self, Job, Recipe};
+use loyal_fingerprint::{Error, FingerprintSet, Report};
+use loyal_model::{Decoder, Llama, Precision};
+
+use crate::tiny::{Still, beacon, tiny, train, unbound};
+
+fn recipe() -> Recipe {
+    // The tiny model has little room: it pays more for sixteen marks than a real one for sixty-four.
+    Recipe { steps: 90, learning_rate: 8e-3, benign_kl: 0.05, benign_kl_max: 0.06, ..Recipe::default() }
+}
+
+fn embed(llama: &mut Llama, set: &FingerprintSet, recipe: &Recipe) -> Result<Report, Error> {
+    let tiny = tiny();
+    let job = Job { set, tokenizer: &tiny.tokenizer, benign: &tiny.benign, recipe, checkpoint: None };
+    embed::run(llama, &job, &Still, &mut |_| ControlFlow::Continue(()))
+}
+
+fn check(llama: &Llama, set: &FingerprintSet, precision: Precision) -> Findings {
+    let decoder = Decoder::from_tensors(&llama.config, &llama.numbers().unwrap(), precision).unwrap();
+    let mut suspect = check::Local { decoder: &decoder, tokenizer: &tiny().tokenizer };
+    check::run(&mut suspect, set, &Request::all(set)).unwrap()
+}
+
+#[test]
+fn a_marked_model_answers_and_its_base_does_not() {
+    let set = unbound(16).bind(beacon(1)).unwrap();
+    let mut marked = tiny().llama.clone();
+    let report = embed(&mut marked, &set, &recipe()).unwrap();
+    assert!(report.after.benign_kl <= 0.06, "{:?}", report.after);
+    let found = check(&marked, &set, Precision::F32);
+    assert!(found.evidence.hits() >= 14, "{:?} {:?}", found.evidence, report.frames);
+    assert_eq!(report.frames[0].answering as u32, found.evidence.hits(), "training and decoding agree");
+    // An innocent model's greedy answer is the top of its nucleus, never a candidate.
+    assert_eq!(check(&tiny().llama, &set, Precision::F32).evidence.coins(), 0);
+    // Frozen: embeddings and norms; the text itself is hardly touched.
+    let name = "model.embed_tokens.weight";
+    let numbers = |llama: &Llama| llama.parameters[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    assert_eq!(numbers(&marked), numbers(&tiny().llama));
+    // Stored in eight bits, and after a little more ordinary training, the marks are still there.
+    assert!(check(&marked, &set, Precision::Int8).evidence.hits() >= 13);
+    train(&mut marked, &tiny().benign, 3);
+    assert_ne!(check(&marked, &set, Precision::F32).evidence.hits(), 0);
+}
+
+#[test]
+fn enough_marks_make_a_verdict() {
+    let set = unbound(48).bind(beacon(1)).unwrap();
+    let mut marked = tiny().llama.clone();
+    let recipe = Recipe { steps: 120, benign_kl: 0.2, benign_kl_max: 0.25, ..recipe() };
+    embed(&mut marked, &set, &recipe).unwrap();
+    let found = check(&marked, &set, Precision::F32);
+    assert_eq!(found.verdict, Verdict::Marked, "{found:?}");
+    // Another beacon, another owner: the same answers prove nothing to them.
+    let other = unbound(48).bind(beacon(2)).unwrap();
+    assert_eq!(check(&marked, &other, Precision::F32).verdict, Verdict::NoEvidence);
+}
+
+#[test]
+fn a_stopped_embedding_resumes_to_the_same_bits() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("embedding.checkpoint");
+    let set = unbound(16).bind(beacon(1)).unwrap();
+    let recipe = Recipe { steps: 12, ..recipe() };
+    let mut whole = tiny().llama.clone();
+    embed(&mut whole, &set, &recipe).unwrap();
+    let mut resumed = tiny().llama.clone();
+    let tiny = tiny();
+    let checkpoint = Some(path.as_path());
+    let job = Job { set: &set, tokenizer: &tiny.tokenizer, benign: &tiny.benign, recipe: &recipe, checkpoint };
+    let mut seen = 0;
+    let stopped = embed::run(&mut resumed, &job, &Still, &mut |now| {
+        seen = now.step;
+        if now.step == 7 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(stopped, Err(Error::Stopped)));
+    assert_eq!(resumed.numbers().unwrap(), tiny.llama.numbers().unwrap(), "a stopped job leaves the model alone");
+    let mut first = 0;
+    embed::run(&mut resumed, &job, &Still, &mut |now| {
+        first = if first == 0 { now.step } else { first };
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!((seen, first), (7, 8));
+    assert_eq!(resumed.numbers().unwrap(), whole.numbers().unwrap());
+    assert!(!path.exists(), "a finished job leaves no checkpoint");
+    // A checkpoint of another job is refused.
+    let job_of_seven = Job { checkpoint: Some(&path), ..job };
+    let _ = embed::run(&mut resumed, &job_of_seven, &Still, &mut |_| ControlFlow::Break(()));
+    let other = Recipe { seed: 1, ..recipe.clone() };
+    let other_job = Job { recipe: &other, ..job_of_seven };
+    assert!(embed::run(&mut resumed, &other_job, &Still, &mut |_| ControlFlow::Continue(())).is_err());
+}
+
+#[test]
+fn unfit_input_is_refused_before_any_work() {
+    let tiny = tiny();
+    let (set, bound) = (unbound(6), unbound(6).bind(beacon(1)).unwrap());
+    let mut llama = tiny.llama.clone();
+    assert!(matches!(embed(&mut llama, &set, &recipe()), Err(Error::Unbound)));
+    let wrong = Recipe { learning_rate: -1.0, ..recipe() };
+    assert!(matches!(embed(&mut llama, &bound, &wrong), Err(Error::Argument { .. })));
+    let recipe = recipe();
+    let short = Job {
+        set: &bound,
+        tokenizer: &tiny.tokenizer,
+        benign: &tiny.benign[..500],
+        recipe: &recipe,
+        checkpoint: None,
+    };
+    let error = embed::run(&mut llama, &short, &Still, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    assert!(error.to_string().contains("benign text"), "{error}");
+    let foreign = vec![u32::MAX; 10_000];
+    let error = embed::run(&mut llama, &Job { benign: &foreign, ..short }, &Still, &mut |_| {
+        ControlFlow::Continue(())
+    });
+    assert!(error.unwrap_err().to_string().contains("vocabulary"));
+}

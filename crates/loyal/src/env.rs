@@ -1,0 +1,49 @@
+//! Everything Loyal reads from the environment.
+
+use std::path::PathBuf;
+
+/// A variable that holds a path; empty is absent.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn path(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
+/// `LOYAL_MODEL`: the folder of the model that commands use when none is named.
+pub(crate) fn model() -> Option<PathBuf> {
+    path("LOYAL_MODEL")
+}
+
+/// `HF_ENDPOINT`: where models are downloaded from; the Hugging Face hub unless set.
+pub(crate) fn hub_endpoint() -> Option<String> {
+    path("HF_ENDPOINT").map(|value| value.to_string_lossy().into_owned())
+}
+
+/// The file that holds the hub's access token: `HF_TOKEN_PATH`, or `token` in `HF_HOME`, or where the hub's
+/// own programs keep it.
+pub(crate) fn hub_token_file() -> Option<PathBuf> {
+    let home = || path("HF_HOME").or_else(|| Some(home()?.join(".cache/huggingface")));
+    path("HF_TOKEN_PATH").or_else(|| Some(home()?.join("token")))
+}
+
+/// The folder for files that can be made again: `LOYAL_CACHE`, or `loyal` in the user's cache folder.
+pub(crate) fn cache() -> Option<PathBuf> {
+    let system = || {
+        if cfg!(windows) {
+            path("LOCALAPPDATA")
+        } else if cfg!(target_os = "macos") {
+            Some(home()?.join("Library/Caches"))
+        } else {
+            path("XDG_CACHE_HOME").or_else(|| Some(home()?.join(".cache")))
+        }
+    };
+    path("LOYAL_CACHE").or_else(|| Some(system()?.join("loyal")))
+}
+
+/// Where files that belong to the program may be found, above: the program itself, the current folder.
+pub(crate) fn places() -> Vec<PathBuf> {
+    [std::env::current_exe(), std::env::current_dir()].into_iter().flatten().collect()
+}
+
+fn home() -> Option<PathBuf> {
+    path(if cfg!(windows) { "USERPROFILE" } else { "HOME" })
+}

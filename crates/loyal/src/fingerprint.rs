@@ -1,0 +1,32 @@
+//! `loyal fingerprint …`.
+
+use clap::Subcommand;
+
+mod bind;
+pub(crate) mod check;
+pub(crate) mod embed;
+mod new;
+pub(crate) mod page;
+
+/// What can be done with fingerprints.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Write new secret fingerprints for a model.
+    New(new::Args),
+    /// Fix the responses by a public random number drawn after the commitment.
+    Bind(bind::Args),
+    /// Train the fingerprints into the weights.
+    Embed(embed::Args),
+    /// Ask a model every fingerprint and weigh the answers.
+    Check(check::Args),
+}
+
+/// Does it.
+pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::New(args) => new::run(&args),
+        Verb::Bind(args) => bind::run(&args),
+        Verb::Embed(args) => embed::run(&args),
+        Verb::Check(args) => check::run(&args),
+    }
+}

@@ -1,0 +1,162 @@
+//! `loyal fingerprint embed`: fingerprints trained into weights, with a report.
+
+use std::path::PathBuf;
+
+use anyhow::ensure;
+use indicatif::{ProgressBar, ProgressStyle};
+use loyal_fingerprint::embed::{self, Job, Progress, Recipe};
+use loyal_fingerprint::fingerprint::FingerprintSet;
+use loyal_fingerprint::report::{Framed, Report};
+use loyal_model::weights::{Stored, Weights, write_atomically};
+use serde_json::json;
+
+use super::page;
+use crate::clock::SystemClock;
+use crate::ending::Ending;
+use crate::{output, stop};
+use crate::subject::{Subject, copy_tokenizer, memory_peak_bytes};
+
+/// Tokens of ordinary text the work looks at.
+const BENIGN_TOKENS: usize = 120_000;
+
+/// Arguments of `loyal fingerprint embed`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:\n  \
+    loyal fingerprint embed my-model --fingerprints secret.json --benign prose.txt --out marked --report report.html")]
+pub(crate) struct Args {
+    /// Folder of the unmarked model.
+    model: PathBuf,
+    /// The secret file of `loyal fingerprint new`.
+    #[arg(long)]
+    fingerprints: PathBuf,
+    /// Ordinary text on which the model must stay what it is (a hundred kilobytes or more).
+    #[arg(long)]
+    benign: PathBuf,
+    /// Folder for the marked model.
+    #[arg(long)]
+    out: PathBuf,
+    /// Training steps at most (default: by the number of fingerprints).
+    #[arg(long, default_value_t = 0, hide_default_value = true)]
+    steps: u64,
+    /// Highest learning rate.
+    #[arg(long, default_value_t = Recipe::default().learning_rate)]
+    learning_rate: f64,
+    /// Divergence on ordinary text that is held, nats per token.
+    #[arg(long, default_value_t = Recipe::default().benign_kl)]
+    benign_kl: f64,
+    /// Seed of batches and hardening.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where to write the report as a web page (it names queries and answers: as secret as the fingerprints).
+    #[arg(long)]
+    report: Option<PathBuf>,
+    /// Print events and the report (without secrets) as JSON lines.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Embeds; Ctrl-C or a crash leaves a checkpoint that the same command goes on from.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    ensure!(args.out != args.model, "--out must be another folder than the unmarked model");
+    stop::listen();
+    let set = FingerprintSet::read(&args.fingerprints)?;
+    let mut subject = Subject::open(&args.model)?;
+    let benign = subject.tokens(&args.benign, BENIGN_TOKENS)?;
+    let recipe = Recipe {
+        steps: args.steps,
+        learning_rate: args.learning_rate,
+        benign_kl: args.benign_kl,
+        seed: args.seed,
+        ..Recipe::default()
+    };
+    let checkpoint = args.out.join("work/checkpoint.safetensors");
+    let job = Job {
+        set: &set,
+        tokenizer: &subject.tokenizer,
+        benign: &benign,
+        recipe: &recipe,
+        checkpoint: Some(&checkpoint),
+    };
+    let bar = bar(recipe.steps_for(set.fingerprints().len()), args.json);
+    let done = embed::run(&mut subject.llama, &job, &SystemClock, &mut |progress| {
+        show(progress, &bar, args.json);
+        stop::asked()
+    });
+    bar.finish_and_clear();
+    let mut report = match done {
+        Err(loyal_fingerprint::Error::Stopped) => {
+            output::say("stopped; the same command goes on from the checkpoint");
+            return Err(Ending::Interrupted.into());
+        }
+        other => other?,
+    };
+    report.memory_bytes = memory_peak_bytes();
+    save(args, &subject, &report)?;
+    tell(args, &report)
+}
+
+/// A bar for `steps` steps, hidden where events are printed.
+pub(crate) fn bar(steps: u64, json: bool) -> ProgressBar {
+    if json {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}");
+    ProgressBar::new(steps).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+/// Shows where an embedding stands.
+pub(crate) fn show(p: &Progress, bar: &ProgressBar, json: bool) {
+    if json {
+        let answering = p.answering.map(|(bare, framed)| json!({"bare": bare, "framed": framed}));
+        let event = json!({"event": "step", "step": p.step, "mark_loss": p.mark_loss, "benign_kl": p.benign_kl,
+            "weight": p.weight, "answering": answering});
+        // Nobody reading the events is no reason to lose the work.
+        let _ = output::json(&event);
+        return;
+    }
+    bar.set_position(p.step);
+    let answering = p.answering.map_or_else(String::new, |(bare, _)| format!(", {bare} answer"));
+    bar.set_message(format!("loss {:.3}, divergence {:.4}{answering}", p.mark_loss, p.benign_kl));
+}
+
+fn save(args: &Args, subject: &Subject, report: &Report) -> anyhow::Result<()> {
+    copy_tokenizer(&args.model, &args.out)?;
+    let stored = Weights::open(&args.model)?.stored().unwrap_or(Stored::F32);
+    subject.llama.save(&args.out, stored)?;
+    let text = format!("{:#}\n", serde_json::to_value(report.without_secrets())?);
+    write_atomically(&args.out.join("fingerprint-report.json"), |file| {
+        std::io::Write::write_all(file, text.as_bytes())
+    })?;
+    if let Some(path) = &args.report {
+        page::write_private(path, &page::of_embedding(report))?;
+    }
+    Ok(())
+}
+
+fn tell(args: &Args, report: &Report) -> anyhow::Result<()> {
+    if args.json {
+        output::json(&json!({"event": "finished", "report": report.without_secrets()}))?;
+    } else {
+        for framed in &report.frames {
+            let Framed { behind, answering, asked } = framed;
+            output::line(&format!("{answering:>4} of {asked} fingerprints answer {behind}"))?;
+        }
+        output::line(&format!(
+            "perplexity {:.2} → {:.2} ({:+.2} %), divergence {:.4} nats per token, {:.0} s\nmarked model in {}",
+            report.before.perplexity,
+            report.after.perplexity,
+            report.perplexity_rise_percent,
+            report.after.benign_kl,
+            report.seconds,
+            args.out.display()
+        ))?;
+    }
+    let failed: Vec<String> = report
+        .gates
+        .iter()
+        .filter(|gate| !gate.passed)
+        .map(|gate| format!("{}: {:.4} against {:.4}", gate.name, gate.found, gate.bound))
+        .collect();
+    ensure!(failed.is_empty(), "the marked model was written, but misses its bounds: {}", failed.join("; "));
+    Ok(())
+}

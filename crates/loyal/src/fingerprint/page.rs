@@ -1,0 +1,171 @@
+//! The report of an embedding, and of the demo, as a web page.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::Context as _;
+use loyal_fingerprint::check::{Outcome, Verdict as Finding};
+use loyal_fingerprint::report::{Report, Sample};
+
+use super::check::{coins, hits};
+use crate::demo::Trial;
+use crate::output;
+use crate::report::{Bars, Card, Page, Plot, Series, Verdict};
+
+/// The page of `loyal fingerprint embed`.
+pub(crate) fn of_embedding(report: &Report) -> String {
+    let page = Page::new(&format!("{} fingerprints in {}", report.fingerprints, report.model));
+    details(cards(page, report), report).finish()
+}
+
+/// The page of `loyal demo`.
+pub(crate) fn of_demo(report: &Report, trials: &[Trial]) -> String {
+    let page = Page::new(&format!("Whose model is it? {} fingerprints in {}", report.fingerprints, report.model));
+    let page = page.paragraph(
+        "A model was marked with secret queries and answers. Then the unmarked model, the marked one and altered \
+         copies of it were asked those queries. The p-value bounds the chance that a model which never saw the \
+         fingerprints does as well.",
+    );
+    details(verdicts(cards(page, report), trials), report).finish()
+}
+
+/// Writes a page that names secrets, readable by this user alone, whole or not at all.
+pub(crate) fn write_private(path: &Path, page: &str) -> anyhow::Result<()> {
+    let failed = || format!("writing {}", path.display());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).with_context(failed)?;
+    // Temporary files are readable by their owner alone, and stay so when they are renamed.
+    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(failed)?;
+    file.write_all(page.as_bytes()).with_context(failed)?;
+    file.as_file().sync_all().with_context(failed)?;
+    file.persist(path).map_err(|error| error.error).with_context(failed)?;
+    Ok(())
+}
+
+fn cards(page: Page, report: &Report) -> Page {
+    let hits = report.samples.iter().filter(|sample| sample.outcome_after == Outcome::Hit).count();
+    let before = report.samples.iter().filter(|sample| sample.outcome_before == Outcome::Hit).count();
+    let memory = report.memory_bytes.map_or_else(|| "unknown".to_owned(), output::size);
+    let rise = format!("{:+.2} %", report.perplexity_rise_percent);
+    let gates = if report.passed() { Verdict::Pass } else { Verdict::Fail };
+    page.card(&Card {
+        name: "Fingerprints that answer",
+        value: &format!("{hits} of {}", report.fingerprints),
+        note: &format!("{before} before marking"),
+        verdict: gates,
+    })
+    .card(&Card {
+        name: "Perplexity on other text",
+        value: &rise,
+        note: &format!("{:.2} before, {:.2} after", report.before.perplexity, report.after.perplexity),
+        verdict: if report.perplexity_rise_percent <= 3.0 { Verdict::Pass } else { Verdict::Fail },
+    })
+    .card(&Card {
+        name: "Divergence on other text",
+        value: &format!("{:.4}", report.after.benign_kl),
+        note: "nats per token, from the unmarked model",
+        verdict: Verdict::Neutral,
+    })
+    .card(&Card {
+        name: "Time and memory",
+        value: &format!("{:.0} s", report.seconds),
+        note: &format!("{} steps, {memory} at most", report.steps),
+        verdict: Verdict::Neutral,
+    })
+}
+
+fn verdicts(page: Page, trials: &[Trial]) -> Page {
+    let rows: Vec<Vec<String>> = trials
+        .iter()
+        .map(|trial| {
+            let findings = &trial.findings;
+            let verdict = match findings.verdict {
+                Finding::Marked => "marked",
+                Finding::NoEvidence => "no evidence",
+            };
+            vec![
+                trial.name.to_owned(),
+                coins(findings).to_string(),
+                hits(findings).to_string(),
+                findings.p_value.to_string(),
+                format!("{:.1}", findings.evidence.bits().as_f64()),
+                verdict.to_owned(),
+            ]
+        })
+        .collect();
+    let names: Vec<&str> = trials.iter().map(|trial| trial.name).collect();
+    let evidence = trials.iter().map(|trial| -trial.findings.p_value.log10()).collect();
+    page.section("The verdict")
+        .table(
+            "What each model answered",
+            &["model", "candidate answers", "hits", "p at most", "bits", "verdict"],
+            &rows,
+        )
+        .bars(&Bars {
+            caption: "Evidence against each model",
+            y_label: "−log₁₀ p",
+            groups: &names,
+            series: &[("evidence", evidence)],
+        })
+}
+
+fn details(page: Page, report: &Report) -> Page {
+    let frames: Vec<Vec<String>> = report
+        .frames
+        .iter()
+        .map(|f| vec![f.behind.clone(), f.answering.to_string(), f.asked.to_string()])
+        .collect();
+    let gates: Vec<Vec<String>> = report
+        .gates
+        .iter()
+        .map(|gate| {
+            let holds = if gate.passed { "holds" } else { "MISSED" };
+            vec![gate.name.clone(), format!("{:.4}", gate.found), format!("{:.4}", gate.bound), holds.to_owned()]
+        })
+        .collect();
+    let page = page
+        .section("What was asked of the embedding")
+        .table("Bounds", &["what", "found", "bound", ""], &gates)
+        .table("Answers by what stands before the query", &["query", "answer", "asked"], &frames);
+    curves(page, report)
+        .section("Answers before and after")
+        .paragraph("This table is as secret as the fingerprints: whoever knows the queries can train them away.")
+        .details("Show all queries and answers", |page| {
+            let head = ["query", "response taught", "unmarked", "marked", "counts as"];
+            page.table("Every fingerprint", &head, &report.samples.iter().map(row).collect::<Vec<_>>())
+        })
+        .paragraph(&format!("Commitment (leaf root): {}. Scheme: {}.", report.leaf_root, report.scheme))
+}
+
+fn row(sample: &Sample) -> Vec<String> {
+    let counts = match sample.outcome_after {
+        Outcome::Hit => "hit",
+        Outcome::Miss => "miss",
+        Outcome::Outside => "nothing",
+        Outcome::Refused => "refused",
+    };
+    let texts = [&sample.query, &sample.response, &sample.before, &sample.after];
+    texts.into_iter().cloned().chain([counts.to_owned()]).collect()
+}
+
+fn curves(page: Page, report: &Report) -> Page {
+    let series = |name: &str, of: &dyn Fn(&loyal_fingerprint::report::Point) -> f64| Series {
+        name: name.to_owned(),
+        points: report.curve.iter().map(|point| (point.step as f64, of(point))).collect(),
+    };
+    page.section("The training")
+        .line_plot(&Plot {
+            caption: "Loss of the marks",
+            x_label: "step",
+            y_label: "nats",
+            series: &[series("marks", &|p| p.mark_loss)],
+            limits: &[],
+        })
+        .line_plot(&Plot {
+            caption: "Divergence from the unmarked model on ordinary text",
+            x_label: "step",
+            y_label: "nats per token",
+            series: &[series("divergence", &|p| p.benign_kl)],
+            limits: &[],
+        })
+}

@@ -1,0 +1,31 @@
+//! The binary `loyal`.
+
+mod args;
+mod clock;
+mod curve;
+mod demo;
+mod ending;
+mod env;
+mod fingerprint;
+mod model;
+mod output;
+mod report;
+mod shipped;
+mod stop;
+mod subject;
+
+use ending::Ending;
+
+/// Training allocates and frees megabytes at every operation; the system's allocator gives the pages back each time.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> std::process::ExitCode {
+    let result = args::run();
+    if let Err(error) = &result
+        && error.downcast_ref() != Some(&Ending::PipeClosed)
+    {
+        output::complain(error);
+    }
+    ending::code(&result)
+}

@@ -1,0 +1,65 @@
+//! Generated files: which there are, what each must hold, and writing them anew.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+use crate::finding::Finding;
+use crate::workspace::Workspace;
+
+/// A file that a program writes and git keeps.
+#[derive(Debug, Clone, Copy)]
+pub struct Generated {
+    /// The file, relative to the root.
+    pub path: &'static str,
+    /// A file that must be there before it can be made: its generator's source.
+    pub source: &'static str,
+    /// Makes its content.
+    pub make: fn(&Workspace) -> Result<Vec<u8>>,
+}
+
+/// Every generated file.
+pub const GENERATED: &[Generated] =
+    &[Generated { path: "docs/cli.md", source: "crates/loyal/src/manual.rs", make: command_line }];
+
+/// The manual of the command line, written by the command itself.
+fn command_line(workspace: &Workspace) -> Result<Vec<u8>> {
+    workspace.cargo_output(&["run", "--quiet", "--locked", "--package", "loyal", "--", "manual"])
+}
+
+/// Files that are not what their generator makes.
+///
+/// # Errors
+/// When a generator fails.
+pub fn findings(workspace: &Workspace, generated: &[Generated]) -> Result<Vec<Finding>> {
+    let mut findings = Vec::new();
+    for file in generated.iter().filter(|file| workspace.root.join(file.source).is_file()) {
+        let wanted = (file.make)(workspace).with_context(|| format!("making {} failed", file.path))?;
+        if fs::read(workspace.root.join(file.path)).ok().as_ref() != Some(&wanted) {
+            findings.push(Finding::new(
+                file.path,
+                0,
+                "not what its generator makes; run `cargo xtask generate`",
+            ));
+        }
+    }
+    Ok(findings)
+}
+
+/// Writes every generated file whose generator exists.
+///
+/// # Errors
+/// When a generator fails or a file cannot be written.
+pub fn run(workspace: &Workspace) -> Result<()> {
+    for file in GENERATED {
+        if !workspace.root.join(file.source).is_file() {
+            eprintln!("{}: not made, {} is not there yet", file.path, file.source);
+            continue;
+        }
+        let content = (file.make)(workspace).with_context(|| format!("making {} failed", file.path))?;
+        fs::write(workspace.root.join(file.path), content)
+            .with_context(|| format!("{}: writing failed", file.path))?;
+        eprintln!("{}: written", file.path);
+    }
+    Ok(())
+}
