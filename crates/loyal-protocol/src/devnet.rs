@@ -38,7 +38,7 @@ pub use account::{Account, Accounts};
 pub use chain::Chain;
 pub use fault::Fault;
 pub use genesis::{Allocation, DEPLOYER, DEVELOPMENT_CHAIN_ID, FeeRules, Genesis, StateRoot};
-pub use server::{Limits, Server, serve};
+pub use server::{Limits, Server, serve, serve_here};
 pub use status::Status;
 pub use store::{Retention, Store};
 

@@ -117,6 +117,19 @@ pub fn serve(listener: TcpListener, chain: Arc<Chain>, limits: &Limits) -> Resul
     Ok(Server { handle: server.start(module) })
 }
 
+/// [`serve`] with a runtime of its own; returns when the server has stopped, which is with the process.
+///
+/// # Errors
+/// As [`serve`].
+pub fn serve_here(listener: TcpListener, chain: Arc<Chain>, limits: &Limits) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Error::Store { why: format!("no threads: {error}") })?;
+    runtime.block_on(async {
+        serve(listener, chain, limits)?.stopped().await;
+        Ok(())
+    })
+}
+
 fn module(chain: &Arc<Chain>) -> Result<RpcModule<Arc<Chain>>> {
     let twice = |error: jsonrpsee::core::RegisterMethodError| Error::Unsupported { what: error.to_string() };
     let mut module = RpcModule::new(chain.clone());

@@ -9,7 +9,7 @@ import {NoncesKeyed} from "@openzeppelin/contracts/utils/NoncesKeyed.sol";
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {IERC1271} from "@openzeppelin/contracts/interfaces/IERC1271.sol";
 
-/// An asset with EIP-712 permits and EIP-3009 authorizations.
+/// An asset with EIP-712 approvals (EIP-2612) and EIP-3009 authorizations.
 contract Asset is ERC20TransferAuthorization, ERC20Permit {
     constructor() ERC20("Asset", "AST") ERC20Permit("Asset") {
         _mint(msg.sender, 1_000_000 ether);

@@ -198,3 +198,34 @@ fn what_cannot_run_is_refused_in_the_words_clients_know() {
     check(Bytes::from_static(b"\x02nonsense"), "does not decode");
     check(Bytes::from_static(b"\x03"), "not supported");
 }
+
+#[test]
+fn an_absent_account_that_delegates_gets_no_refund() {
+    use alloy_eips::eip7702::Authorization;
+    use alloy_signer::SignerSync as _;
+    let used = |funded: bool| {
+        let (chain, _) = chain();
+        let authority = signer(40);
+        if funded {
+            chain.fund(authority.address(), ether(1)).unwrap();
+        }
+        let authorization =
+            Authorization { chain_id: U256::from(31337), address: Address::with_last_byte(0x99), nonce: 0 };
+        let signature = authority.sign_hash_sync(&authorization.signature_hash()).unwrap();
+        let transaction = alloy_consensus::TxEip7702 {
+            chain_id: 31337,
+            gas_limit: 500_000,
+            max_fee_per_gas: 3_000_000_000,
+            to: Address::with_last_byte(0x98),
+            authorization_list: vec![authorization.into_signed(signature)],
+            ..Default::default()
+        };
+        let receipt = receipt(&chain, sign(&signer(0), transaction));
+        let code = ask(&chain, "eth_getCode", json!([authority.address(), "latest"]));
+        assert_eq!(code, json!(format!("0xef0100{:0>40}", "99")));
+        number(&receipt["gasUsed"])
+    };
+    // EIP-7702: 21,000 and 25,000 an authorization; a present account gives back 12,500, at most a fifth.
+    assert_eq!(used(false), 46_000);
+    assert_eq!(used(true), 46_000 - 46_000 / 5);
+}

@@ -271,7 +271,7 @@ fn precompiles(seen: &mut Seen, probe: Address) {
     }
 }
 
-/// EIP-712 permits, EIP-3009 authorizations, EIP-1271 wallets, of OpenZeppelin.
+/// EIP-712 approvals (EIP-2612), EIP-3009 authorizations, EIP-1271 wallets, of OpenZeppelin.
 fn standards(seen: &mut Seen) {
     let asset = seen.deploy("deploy the asset", 1, bytecode("Asset"));
     let mut code = bytecode("Wallet").to_vec();
@@ -308,7 +308,7 @@ fn standards(seen: &mut Seen) {
         keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
     let hash = keccak256((typehash, owner, spender, ether(3), U256::ZERO, deadline).abi_encode());
     let signature = signer(1).sign_hash_sync(&digest(hash)).unwrap();
-    let permit = permitCall {
+    let approval = permitCall {
         owner,
         spender,
         value: ether(3),
@@ -317,10 +317,10 @@ fn standards(seen: &mut Seen) {
         r: signature.r().into(),
         s: signature.s().into(),
     };
-    seen.send("a permit", 2, to, 0, permit.abi_encode());
-    seen.send("the permit again", 2, to, 0, permit.abi_encode());
+    seen.send("an approval by signature", 2, to, 0, approval.abi_encode());
+    seen.send("the approval again", 2, to, 0, approval.abi_encode());
     seen.send(
-        "a transfer by permit",
+        "a transfer by approval",
         2,
         to,
         0,
