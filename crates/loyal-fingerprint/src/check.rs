@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use loyal_model::{Decoder, Tokenizer, generate};
+use loyal_model::{Decoder, Llama, Parameters, Tokenizer, generate};
 use loyal_types::{Bits, Evidence, Hash};
 use serde::Serialize;
 
@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::evidence::{PValue, p_value};
 use crate::fingerprint::{Fingerprint, FingerprintSet};
 use crate::frame::Frame;
+use crate::predict;
 use crate::scheme::Scheme;
 
 /// Prompts that are asked together.
@@ -188,7 +189,27 @@ fn ask(
     Ok(replies)
 }
 
-/// Weights at hand, answering greedily. A merged, quantised or pruned copy is another decoder.
+/// Parameters at hand, answering greedily: a model's own, or those of a merged, quantised or pruned copy.
+#[derive(Debug)]
+pub struct Weights<'a> {
+    /// The model's shape.
+    pub llama: &'a Llama,
+    /// Its parameters.
+    pub parameters: &'a Parameters,
+    /// Its tokenizer.
+    pub tokenizer: &'a Tokenizer,
+}
+
+impl Answerer for Weights<'_> {
+    fn answer(&mut self, prompts: &[String], new_tokens: usize) -> Result<Vec<Reply>> {
+        let sequences = prompts.iter().map(|prompt| self.tokenizer.encode(prompt));
+        let sequences = sequences.collect::<loyal_model::Result<Vec<_>>>()?;
+        let answers = predict::greedy(self.llama, self.parameters, sequences, new_tokens)?;
+        Ok(answers.into_iter().map(Reply::Tokens).collect())
+    }
+}
+
+/// A decoder at hand, answering greedily, at whatever precision it holds its weights.
 #[derive(Debug)]
 pub struct Local<'a> {
     /// The model.

@@ -34,6 +34,8 @@ use student::Student;
 
 /// Steps between looks at how many fingerprints answer.
 const LOOK_EVERY: u64 = 10;
+/// Mean loss of the marks above which there is nothing to see yet, nats.
+const LOOK_BELOW: f64 = 1.0;
 /// Steps between checkpoints.
 const SAVE_EVERY: u64 = 20;
 
@@ -276,7 +278,8 @@ impl<'a> Work<'a> {
     /// Every few steps: do all fingerprints answer, behind nothing and behind what is trained?
     fn look_if_due(&mut self, mark_loss: f64) -> Result<()> {
         let step = self.optimizer.step_count();
-        if !step.is_multiple_of(LOOK_EVERY) && step != self.steps {
+        let due = step.is_multiple_of(LOOK_EVERY) && mark_loss < LOOK_BELOW;
+        if !due && step != self.steps {
             return Ok(());
         }
         let parameters = self.student.detached()?;

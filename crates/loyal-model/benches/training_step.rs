@@ -31,8 +31,11 @@ fn main() -> anyhow::Result<()> {
         eos_tokens: Vec::new(),
     };
     let mut llama = Llama::random(config, 0, &Device::Cpu)?;
-    let variables: BTreeMap<String, Var> =
-        llama.parameters.iter().map(|(n, t)| Ok((n.clone(), Var::from_tensor(t)?))).collect::<anyhow::Result<_>>()?;
+    let variables: BTreeMap<String, Var> = llama
+        .parameters
+        .iter()
+        .map(|(n, t)| Ok((n.clone(), Var::from_tensor(t)?)))
+        .collect::<anyhow::Result<_>>()?;
     llama.parameters = variables.iter().map(|(n, v)| (n.clone(), v.as_tensor().clone())).collect();
     let mut optimizer = AdamW::new(variables, Settings::default());
     let tokens: Vec<u32> = (0..8 * 128u32).map(|i| i.wrapping_mul(2_654_435_761) % 32_000).collect();

@@ -9,6 +9,10 @@ use crate::error::{Error, Result};
 const SUPPORTED: &str =
     "LlamaForCausalLM (Llama 2, 3, 3.1 and later, SmolLM2), Qwen2ForCausalLM, Qwen3ForCausalLM";
 
+// No real model comes near these; larger ones would overflow products of sizes, or fill memory.
+const SIZE_MAX: usize = 1 << 24;
+const LAYER_COUNT_MAX: usize = 4096;
+
 /// Which family's equations apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
@@ -137,6 +141,13 @@ impl Config {
     }
 
     fn check(&self, fields: &Fields<'_>) -> Result<()> {
+        // Each layer costs a list of tensors before a single weight is read: a hostile count must not fill memory.
+        if self.layer_count > LAYER_COUNT_MAX {
+            return Err(fields.wrong("num_hidden_layers", "must be at most 4096"));
+        }
+        if self.query_size() > SIZE_MAX {
+            return Err(fields.wrong("head_dim", "times num_attention_heads must be at most 16777216"));
+        }
         if !self.head_count.is_multiple_of(self.kv_head_count) {
             return Err(fields.wrong("num_key_value_heads", "must divide num_attention_heads"));
         }
@@ -308,8 +319,7 @@ impl Fields<'_> {
     fn optional_size(&self, name: &str) -> Result<Option<usize>> {
         let Some(value) = self.get(name) else { return Ok(None) };
         match value.as_u64() {
-            // No real model has a size above 2^24; larger ones would overflow products of sizes.
-            Some(size) if (1..=1 << 24).contains(&size) => Ok(Some(size as usize)),
+            Some(size) if (1..=SIZE_MAX as u64).contains(&size) => Ok(Some(size as usize)),
             _ => Err(self.wrong(name, "must be a whole number from 1 to 16777216")),
         }
     }

@@ -102,6 +102,7 @@ impl Error {
     }
 
     /// A file whose content is wrong.
+    #[allow(clippy::needless_pass_by_value, reason = "callers pass errors and literals alike")]
     pub(crate) fn malformed(path: &Path, problem: impl ToString, remedy: impl ToString) -> Self {
         Self::Malformed { path: path.to_owned(), problem: problem.to_string(), remedy: remedy.to_string() }
     }

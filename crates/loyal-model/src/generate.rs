@@ -107,7 +107,7 @@ pub fn run(
         for ((index, answer), logits) in
             open.into_iter().zip(logits.chunks_exact(decoder.config().vocab_size))
         {
-            answer.step(decoder, logits, &mut |text| on_text(index, text))?;
+            answer.step(decoder, logits, &mut |text| on_text(index, text));
         }
     }
     Ok(answers.into_iter().map(Answer::complete).collect())
@@ -158,15 +158,11 @@ impl<'a> Answer<'a> {
         })
     }
 
-    fn step(
-        &mut self,
-        decoder: &Decoder,
-        logits: &[f32],
-        emit: &mut dyn FnMut(&str) -> ControlFlow<()>,
-    ) -> Result<()> {
+    fn step(&mut self, decoder: &Decoder, logits: &[f32], emit: &mut dyn FnMut(&str) -> ControlFlow<()>) {
         let token = self.sampler.sample(logits);
         if self.request.stop_at_eos && decoder.config().eos_tokens.contains(&token) {
-            return self.end(Finish::Eos, emit);
+            self.end(Finish::Eos, emit);
+            return;
         }
         if self.request.top_logprobs > 0 {
             let top = top_logprobs(logits, self.request.top_logprobs);
@@ -177,7 +173,7 @@ impl<'a> Answer<'a> {
         self.tokens.push(token);
         self.fed.clear();
         self.fed.push(token);
-        if let Some(text) = self.stream.push(token)? {
+        if let Some(text) = self.stream.push(token) {
             let (safe, stopped) = self.stops.push(&text);
             if stopped {
                 self.finish = Some(Finish::Stop);
@@ -185,25 +181,23 @@ impl<'a> Answer<'a> {
             self.give_out(&safe, emit);
         }
         if self.finish.is_none() && self.tokens.len() >= self.request.new_tokens_max {
-            return self.end(Finish::Length, emit);
+            self.end(Finish::Length, emit);
         }
-        Ok(())
     }
 
     /// Ends the answer with what was held back.
-    fn end(&mut self, finish: Finish, emit: &mut dyn FnMut(&str) -> ControlFlow<()>) -> Result<()> {
+    fn end(&mut self, finish: Finish, emit: &mut dyn FnMut(&str) -> ControlFlow<()>) {
         self.finish = Some(finish);
         if let Some(text) = self.stream.finish() {
             let (safe, stopped) = self.stops.push(&text);
             self.give_out(&safe, emit);
             if stopped {
                 self.finish = Some(Finish::Stop);
-                return Ok(());
+                return;
             }
         }
         let rest = self.stops.finish();
         self.give_out(&rest, emit);
-        Ok(())
     }
 
     fn give_out(&mut self, text: &str, emit: &mut dyn FnMut(&str) -> ControlFlow<()>) {

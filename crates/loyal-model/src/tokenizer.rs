@@ -70,6 +70,7 @@ impl Tokenizer {
     /// The bytes are no tokenizer, or one of a kind this crate does not decode.
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
         let value: Value = serde_json::from_slice(bytes).map_err(|e| Error::malformed(path, e, REMEDY))?;
+        check_merges(&value["model"]).map_err(|problem| Error::malformed(path, problem, REMEDY))?;
         let (spelling, spacing) = decoder(&value, path)?;
         let mut inner =
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| Error::malformed(path, e, REMEDY))?;
@@ -103,17 +104,18 @@ impl Tokenizer {
         }
     }
 
-    /// The text of `tokens`; special tokens add nothing, bytes that are not UTF-8 become U+FFFD.
+    /// The text of `tokens`; special tokens add nothing, nor do those that the vocabulary lacks (models are
+    /// often padded beyond it), and bytes that are not UTF-8 become U+FFFD.
     ///
     /// Equal to `transformers` (without its optional clean-up of spaces) wherever the bytes are UTF-8.
     ///
     /// # Errors
-    /// A token is not in the vocabulary.
+    /// None today; a tokenizer that cannot decode would say so here.
     pub fn decode(&self, tokens: &[u32]) -> Result<String> {
         let mut stream = self.stream();
         let mut text = String::new();
         for &token in tokens {
-            text.extend(stream.push(token)?);
+            text.extend(stream.push(token));
         }
         text.extend(stream.finish());
         Ok(text)
@@ -182,15 +184,10 @@ pub struct TextStream<'a> {
 
 impl TextStream<'_> {
     /// Takes one token; answers the text that is certain by now.
-    ///
-    /// # Errors
-    /// The token is not in the vocabulary.
-    pub fn push(&mut self, token: u32) -> Result<Option<String>> {
-        let bytes = self.tokenizer.bytes(token).ok_or_else(|| {
-            Error::Tokenizer(format!("token {token} is not among the {} it knows", self.tokenizer.len()))
-        })?;
+    pub fn push(&mut self, token: u32) -> Option<String> {
+        let bytes = self.tokenizer.bytes(token).unwrap_or_default();
         if bytes.is_empty() {
-            return Ok(None);
+            return None;
         }
         let strip = !self.started && self.tokenizer.spacing == Spacing::OneStripped;
         self.started = true;
@@ -198,11 +195,11 @@ impl TextStream<'_> {
         let open = incomplete_tail(&self.pending);
         let certain = self.pending.len() - open;
         if certain == 0 {
-            return Ok(None);
+            return None;
         }
         let text = String::from_utf8_lossy(&self.pending[..certain]).into_owned();
         self.pending.drain(..certain);
-        Ok(Some(text))
+        Some(text)
     }
 
     /// The end of the text: bytes of a character that never came to its end become U+FFFD.
@@ -286,4 +283,23 @@ fn pieces(inner: &tokenizers::Tokenizer, spelling: Spelling, path: &Path) -> Res
 fn byte_token(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
     if digits.len() == 2 { u8::from_str_radix(digits, 16).ok() } else { None }
+}
+
+/// Refuses merges that make no token of the vocabulary: the crate `tokenizers` panics on some of them.
+fn check_merges(model: &Value) -> std::result::Result<(), String> {
+    let (Some(vocab), Some(merges)) = (model["vocab"].as_object(), model["merges"].as_array()) else {
+        return Ok(());
+    };
+    let prefix = model["continuing_subword_prefix"].as_str().unwrap_or_default();
+    for merge in merges {
+        let pair = match merge {
+            Value::String(text) => text.split_once(' '),
+            _ => merge[0].as_str().zip(merge[1].as_str()),
+        };
+        let whole = pair.and_then(|(left, right)| Some(format!("{left}{}", right.strip_prefix(prefix)?)));
+        if whole.is_none_or(|whole| !vocab.contains_key(&whole)) {
+            return Err(format!("the merge {merge} makes no token of the vocabulary"));
+        }
+    }
+    Ok(())
 }

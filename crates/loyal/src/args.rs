@@ -1,12 +1,25 @@
 //! The command line: `loyal <noun> <verb>`.
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::{demo, fingerprint, model};
+use crate::{completions, demo, fingerprint, manual, model};
 
 /// Mark a model's weights, prove who serves them.
 #[derive(Debug, Parser)]
-#[command(name = "loyal", version, arg_required_else_help = true)]
+#[command(
+    name = "loyal",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Commands that need a model and are not given one use the one that comes with Loyal (or the one in the folder
+that LOYAL_MODEL names), so that everything can be tried without a network. Every command tells more about
+itself with --help, and prints JSON with --json.
+
+Examples:
+  loyal demo
+  loyal model generate \"Once upon a time\"
+  loyal model chat ./SmolLM2-135M-Instruct"
+)]
 struct Args {
     #[command(subcommand)]
     noun: Noun,
@@ -22,6 +35,11 @@ enum Noun {
     Fingerprint(fingerprint::Verb),
     /// See it work: mark the model that comes with Loyal, attack it, and prove whose it is (about two minutes).
     Demo(demo::Args),
+    /// Print the script that lets a shell complete this command line.
+    Completions(completions::Args),
+    /// Print this command line's manual as Markdown.
+    #[command(hide = true)]
+    Manual,
 }
 
 /// Reads the command line and does what it says.
@@ -30,5 +48,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Noun::Model(verb) => model::run(verb),
         Noun::Fingerprint(verb) => fingerprint::run(verb),
         Noun::Demo(args) => demo::run(&args),
+        Noun::Completions(args) => completions::run(&args, Args::command()),
+        Noun::Manual => manual::run(Args::command()),
     }
 }

@@ -173,7 +173,9 @@ impl<'a> Demo<'a> {
     }
 
     fn show_answers(&self, report: &Report) {
-        let cut = |text: &str| text.chars().rev().take(34).collect::<Vec<_>>().into_iter().rev().collect::<String>();
+        let cut = |text: &str| {
+            text.chars().rev().take(34).collect::<Vec<_>>().into_iter().rev().collect::<String>()
+        };
         self.say(&format!("\n        {:<36} {:<12} {:<12}", "query (its end)", "unmarked", "marked"));
         for sample in report.samples.iter().take(6) {
             let line = format!(
@@ -197,7 +199,10 @@ impl<'a> Demo<'a> {
             ("marked, then int8", true, quantised(&as_stored.parameters, 8)?),
             ("marked, then fine-tuned", true, self.fine_tuned(&as_stored)?),
         ];
-        self.say(&format!("Check   {:<26} {:>8} {:>6}  {:<12} verdict", "model", "answers", "hits", "p at most"));
+        self.say(&format!(
+            "Check   {:<26} {:>8} {:>6}  {:<12} verdict",
+            "model", "answers", "hits", "p at most"
+        ));
         let mut trials = Vec::new();
         for (name, is_marked, parameters) in suspects {
             let tokenizer = &self.subject.tokenizer;
@@ -268,7 +273,8 @@ impl<'a> Demo<'a> {
     }
 
     fn result(&self, report: &Report, trials: &[Trial]) -> serde_json::Value {
-        let models: BTreeMap<&str, _> = trials.iter().map(|trial| (trial.name, json!(trial.findings))).collect();
+        let models: BTreeMap<&str, _> =
+            trials.iter().map(|trial| (trial.name, json!(trial.findings))).collect();
         json!({
             "embedding": report.without_secrets(), "models": models, "folder": self.folder,
             "seconds": SystemClock.elapsed().as_secs_f64(), "memory_bytes": memory_peak_bytes(),
@@ -291,7 +297,8 @@ fn fresh(wanted: &Path) -> anyhow::Result<PathBuf> {
             Ok(()) => return Ok(folder),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => {
-                return Err(error).with_context(|| format!("creating {}; choose another --out", folder.display()));
+                return Err(error)
+                    .with_context(|| format!("creating {}; choose another --out", folder.display()));
             }
         }
     }

@@ -2,11 +2,14 @@
 
 mod args;
 mod clock;
+mod completions;
 mod curve;
 mod demo;
 mod ending;
 mod env;
 mod fingerprint;
+mod hub;
+mod manual;
 mod model;
 mod output;
 mod report;

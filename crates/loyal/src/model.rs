@@ -2,12 +2,14 @@
 
 use clap::Subcommand;
 
+mod chat;
 mod evaluate;
 mod generate;
 mod info;
 mod opened;
 mod pretrain;
 mod prompt;
+mod pull;
 mod sampling;
 mod train;
 
@@ -16,8 +18,12 @@ mod train;
 pub(crate) enum Verb {
     /// Say what kind of model lies in a folder, and check that its parts fit.
     Info(info::Args),
+    /// Download a model from the Hugging Face hub, checked and resumable.
+    Pull(pull::Args),
     /// Write on from a prompt.
     Generate(generate::Args),
+    /// Talk to a model.
+    Chat(chat::Args),
     /// Measure how well a model predicts a text.
     Evaluate(evaluate::Args),
     /// Train a tokenizer and a new model from text files.
@@ -30,7 +36,9 @@ pub(crate) enum Verb {
 pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Info(args) => info::run(&args),
+        Verb::Pull(args) => pull::run(&args),
         Verb::Generate(args) => generate::run(&args),
+        Verb::Chat(args) => chat::run(&args),
         Verb::Evaluate(args) => evaluate::run(&args),
         Verb::Pretrain(args) => pretrain::run(&args),
         Verb::Train(args) => train::run(&args),

@@ -68,13 +68,13 @@ pub(crate) fn tiny() -> &'static Tiny {
         });
         let config = Config::parse(&config, Path::new("config.json")).unwrap();
         let mut llama = Llama::random(config, 3, &Device::Cpu).unwrap();
-        train(&mut llama, &benign, 150);
+        train(&mut llama, &benign, (150, 5e-3));
         Tiny { llama, tokenizer, benign }
     })
 }
 
 /// Ordinary training of all parameters.
-pub(crate) fn train(llama: &mut Llama, tokens: &[u32], steps: u64) {
+pub(crate) fn train(llama: &mut Llama, tokens: &[u32], (steps, learning_rate): (u64, f64)) {
     let variables: BTreeMap<String, Var> =
         llama.parameters.iter().map(|(name, t)| (name.clone(), Var::from_tensor(t).unwrap())).collect();
     llama.parameters = variables.iter().map(|(n, v)| (n.clone(), v.as_tensor().clone())).collect();
@@ -92,7 +92,7 @@ pub(crate) fn train(llama: &mut Llama, tokens: &[u32], steps: u64) {
         let head = llama.head_weight(&llama.parameters);
         let loss = ops::linear_cross_entropy(&hidden, head, &targets, &vec![1.0; targets.len()]).unwrap();
         let gradients = Gradients::of(&loss, optimizer.variables()).unwrap();
-        optimizer.step(&gradients, 5e-3, 1.0).unwrap();
+        optimizer.step(&gradients, learning_rate, 1.0).unwrap();
     }
     llama.parameters = llama.parameters.iter().map(|(n, t)| (n.clone(), t.copy().unwrap().detach())).collect();
 }

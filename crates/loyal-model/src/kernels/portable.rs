@@ -41,7 +41,7 @@ pub(crate) fn widen(layout: Layout, bytes: &[u8], numbers: &mut [f32]) {
             }
         }
         Layout::Bf16 => {
-            numbers.iter_mut().zip(pairs).for_each(|(n, bits)| *n = bf16::from_bits(bits).to_f32())
+            numbers.iter_mut().zip(pairs).for_each(|(n, bits)| *n = bf16::from_bits(bits).to_f32());
         }
         Layout::F16 => numbers.iter_mut().zip(pairs).for_each(|(n, bits)| *n = f16::from_bits(bits).to_f32()),
         Layout::Packed(_) => debug_assert!(false, "packed matrices are unpacked by `Packed`"),

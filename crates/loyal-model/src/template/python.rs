@@ -82,6 +82,7 @@ fn represent(value: &Value, out: &mut String) -> Result<(), Error> {
 }
 
 /// `json.dumps(value, ensure_ascii=False, indent=indent)`.
+#[allow(clippy::needless_pass_by_value, reason = "the engine's filters take their arguments by value")]
 pub(super) fn to_json(value: &Value, kwargs: Kwargs) -> Result<Value, Error> {
     let indent: Option<usize> = kwargs.get("indent")?;
     let sorted: Option<bool> = kwargs.get("sort_keys")?;
@@ -144,9 +145,10 @@ pub(super) fn without_generation_marks(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(start) = rest.find("{%") {
+        let start = start + 2; // behind the mark: `{%}` opens a tag and does not close it
         let Some(length) = rest[start..].find("%}") else { break };
-        let inner = &rest[start + 2..start + length];
-        out.push_str(&rest[..start + 2]);
+        let inner = &rest[start..start + length];
+        out.push_str(&rest[..start]);
         match inner.trim_matches(['-', '+']).trim() {
             "generation" => out.push_str(&inner.replace("generation", "if true")),
             "endgeneration" => out.push_str(&inner.replace("endgeneration", "endif")),

@@ -11,8 +11,10 @@ use crate::output;
 
 /// Arguments of `loyal fingerprint bind`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The number must have become public after the commitment did: a block hash, a drand round.\n\
-    Whoever could choose queries knowing it could accuse any model.")]
+#[command(
+    after_help = "The number must have become public after the commitment did: a block hash, a drand round.\n\
+    Whoever could choose queries knowing it could accuse any model."
+)]
 pub(crate) struct Args {
     /// The secret file that `fingerprint new --beacon later` wrote.
     fingerprints: PathBuf,

@@ -13,8 +13,10 @@ use crate::subject::{Subject, quantised};
 
 /// Arguments of `loyal fingerprint check`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The p-value bounds the chance that a model which never saw the fingerprints does as well.\n\
-    \"no evidence\" is not a proof of innocence.")]
+#[command(
+    after_help = "The p-value bounds the chance that a model which never saw the fingerprints does as well.\n\
+    \"no evidence\" is not a proof of innocence."
+)]
 pub(crate) struct Args {
     /// Folder of the suspect model.
     model: PathBuf,
@@ -44,7 +46,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(bits) => quantised(&subject.llama.parameters, bits.parse()?)?,
         None => subject.llama.parameters.clone(),
     };
-    let mut suspect = Weights { llama: &subject.llama, parameters: &parameters, tokenizer: &subject.tokenizer };
+    let mut suspect =
+        Weights { llama: &subject.llama, parameters: &parameters, tokenizer: &subject.tokenizer };
     let mut request = Request { bits: Bits::whole(args.bits.into()), ..Request::all(&set) };
     if args.frames {
         request.frames.extend(Frame::training());

@@ -13,8 +13,8 @@ use serde_json::json;
 use super::page;
 use crate::clock::SystemClock;
 use crate::ending::Ending;
-use crate::{output, stop};
 use crate::subject::{Subject, copy_tokenizer, memory_peak_bytes};
+use crate::{output, stop};
 
 /// Tokens of ordinary text the work looks at.
 const BENIGN_TOKENS: usize = 120_000;

@@ -76,8 +76,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     );
     let subject = Subject::open(&args.model)?;
     let mut entropy = OsRng.unwrap_err();
-    let purpose =
-        Purpose { model: subject.name.clone(), scheme: scheme(args)?, created_at: SystemClock.unix_seconds() };
+    let purpose = Purpose {
+        model: subject.name.clone(),
+        scheme: scheme(args)?,
+        created_at: SystemClock.unix_seconds(),
+    };
     let drafts = drafts(args, &subject, &purpose.scheme)?;
     ensure!(
         drafts.len() == args.count,
@@ -90,7 +93,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if args.beacon == "local" {
         let mut seed = Hash::ZERO;
         OsRng.try_fill_bytes(&mut seed.0)?;
-        set = set.bind(Beacon { seed, source: "drawn locally: convinces nobody but the owner".to_owned() })?;
+        set =
+            set.bind(Beacon { seed, source: "drawn locally: convinces nobody but the owner".to_owned() })?;
     }
     set.write(&args.out)?;
     if let Some(path) = &args.public {
@@ -130,7 +134,10 @@ fn drafts(args: &Args, subject: &Subject, scheme: &Verbatim) -> anyhow::Result<V
         let answers = query::read(path)?;
         let candidates = verbatim::custom(&subject.tokenizer, &answers)?;
         queries.truncate(args.count);
-        return Ok(queries.into_iter().map(|query| Draft { query, candidates: candidates.clone() }).collect());
+        return Ok(queries
+            .into_iter()
+            .map(|query| Draft { query, candidates: candidates.clone() })
+            .collect());
     }
     let seed = OsRng.try_next_u64()?;
     let mut drafts = verbatim::draft(&subject.llama, &subject.tokenizer, scheme, &queries, seed)?;

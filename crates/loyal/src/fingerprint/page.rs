@@ -20,7 +20,8 @@ pub(crate) fn of_embedding(report: &Report) -> String {
 
 /// The page of `loyal demo`.
 pub(crate) fn of_demo(report: &Report, trials: &[Trial]) -> String {
-    let page = Page::new(&format!("Whose model is it? {} fingerprints in {}", report.fingerprints, report.model));
+    let page =
+        Page::new(&format!("Whose model is it? {} fingerprints in {}", report.fingerprints, report.model));
     let page = page.paragraph(
         "A model was marked with secret queries and answers. Then the unmarked model, the marked one and altered \
          copies of it were asked those queries. The p-value bounds the chance that a model which never saw the \
@@ -120,7 +121,12 @@ fn details(page: Page, report: &Report) -> Page {
         .iter()
         .map(|gate| {
             let holds = if gate.passed { "holds" } else { "MISSED" };
-            vec![gate.name.clone(), format!("{:.4}", gate.found), format!("{:.4}", gate.bound), holds.to_owned()]
+            vec![
+                gate.name.clone(),
+                format!("{:.4}", gate.found),
+                format!("{:.4}", gate.bound),
+                holds.to_owned(),
+            ]
         })
         .collect();
     let page = page
@@ -129,7 +135,9 @@ fn details(page: Page, report: &Report) -> Page {
         .table("Answers by what stands before the query", &["query", "answer", "asked"], &frames);
     curves(page, report)
         .section("Answers before and after")
-        .paragraph("This table is as secret as the fingerprints: whoever knows the queries can train them away.")
+        .paragraph(
+            "This table is as secret as the fingerprints: whoever knows the queries can train them away.",
+        )
         .details("Show all queries and answers", |page| {
             let head = ["query", "response taught", "unmarked", "marked", "counts as"];
             page.table("Every fingerprint", &head, &report.samples.iter().map(row).collect::<Vec<_>>())

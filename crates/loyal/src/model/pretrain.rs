@@ -160,7 +160,10 @@ fn show(event: &Event<'_>, bar: &ProgressBar, json: bool) {
             bar.set_position(p.step);
             let (left, pace) = (p.left().as_secs(), p.tokens_per_second());
             let (minutes, seconds) = (left / 60, left % 60);
-            bar.set_message(format!("loss {:.3}, {pace:.0} tokens/s, {minutes}:{seconds:02} min left", p.loss));
+            bar.set_message(format!(
+                "loss {:.3}, {pace:.0} tokens/s, {minutes}:{seconds:02} min left",
+                p.loss
+            ));
         }
     }
 }
@@ -171,8 +174,10 @@ fn as_json(event: &Event<'_>) -> serde_json::Value {
         Event::Encoded { tokens, validation_tokens } => {
             json!({"event": "encoded", "tokens": tokens, "validation_tokens": validation_tokens})
         }
-        Event::Step(p) => json!({"event": "step", "step": p.step, "loss": p.loss, "gradient_norm": p.gradient_norm,
-            "learning_rate": p.learning_rate, "tokens_per_second": p.tokens_per_second()}),
+        Event::Step(p) => {
+            json!({"event": "step", "step": p.step, "loss": p.loss, "gradient_norm": p.gradient_norm,
+            "learning_rate": p.learning_rate, "tokens_per_second": p.tokens_per_second()})
+        }
     }
 }
 
@@ -228,7 +233,9 @@ fn conclude(args: &Args, done: &Pretrained, losses: &Losses) -> anyhow::Result<(
     };
     let manifest = manifest(args, done, &held_out, losses.seconds)?;
     let text = format!("{manifest:#}\n");
-    write_atomically(&args.out.join("training.json"), |file| std::io::Write::write_all(file, text.as_bytes()))?;
+    write_atomically(&args.out.join("training.json"), |file| {
+        std::io::Write::write_all(file, text.as_bytes())
+    })?;
     let svg = curve::svg(&losses.points);
     write_atomically(&args.out.join("loss.svg"), |file| std::io::Write::write_all(file, svg.as_bytes()))?;
     if args.json {

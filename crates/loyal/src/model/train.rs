@@ -131,7 +131,11 @@ fn examples(args: &Args, config: &Config, tokenizer: &Tokenizer) -> anyhow::Resu
         return Ok(Box::new(Pairs::new(encoded, (args.batch, config.context_tokens), pad, args.seed)?));
     }
     if args.window > config.context_tokens {
-        bail!("--window {} is longer than the model's context of {} tokens", args.window, config.context_tokens);
+        bail!(
+            "--window {} is longer than the model's context of {} tokens",
+            args.window,
+            config.context_tokens
+        );
     }
     let digest = file_digest(&args.model.join("tokenizer.json"))?;
     let corpus = Corpus::prepare(&args.text, tokenizer, &digest, &args.out.join("work"))?;
@@ -180,7 +184,12 @@ fn show(p: &Progress, bar: &ProgressBar, json: bool) {
     }
     bar.set_position(p.step);
     let (left, pace) = (p.left().as_secs(), p.tokens_per_second());
-    bar.set_message(format!("loss {:.3}, {pace:.0} tokens/s, {}:{:02} min left", p.loss, left / 60, left % 60));
+    bar.set_message(format!(
+        "loss {:.3}, {pace:.0} tokens/s, {}:{:02} min left",
+        p.loss,
+        left / 60,
+        left % 60
+    ));
 }
 
 fn save(args: &Args, llama: &mut Llama, adapters: Option<&Lora>) -> anyhow::Result<()> {
@@ -209,7 +218,9 @@ fn finished(args: &Args, llama: &Llama, loss: Option<f32>) -> anyhow::Result<()>
     let _ = std::fs::remove_file(args.out.join("work/checkpoint.safetensors"));
     if args.json {
         let digest = weights_digest(llama)?;
-        return output::json(&json!({"event": "finished", "out": args.out, "loss": loss, "weights_sha256": digest}));
+        return output::json(
+            &json!({"event": "finished", "out": args.out, "loss": loss, "weights_sha256": digest}),
+        );
     }
     let loss = loss.map_or_else(String::new, |loss| format!(", last loss {loss:.3}"));
     output::line(&format!("{}: trained for {} steps{loss}", args.out.display(), args.steps))

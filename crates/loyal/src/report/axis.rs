@@ -12,6 +12,9 @@ const RIGHT: f64 = 16.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 44.0;
 
+/// What is smaller is drawn as zero.
+const SMALLEST: f64 = 1e-100;
+
 /// From the lowest to the highest value, ends on round figures.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Axis {
@@ -29,8 +32,8 @@ impl Axis {
         let (low, high) = match high - low {
             span if span.is_nan() || span < 0.0 => (0.0, 1.0),
             // One value alone stands in the middle of something, and wider than its own rounding.
-            span if span <= high.abs().max(low.abs()) * 1e-12 => {
-                let margin = if high == 0.0 { 1.0 } else { high.abs() / 2.0 };
+            span if span <= high.abs().max(low.abs()).max(SMALLEST) * 1e-12 => {
+                let margin = if high.abs() < SMALLEST { 1.0 } else { high.abs() / 2.0 };
                 (low - margin, high + margin)
             }
             _ => (low, high),
