@@ -84,7 +84,13 @@ impl Seen {
             }
         };
         self.note(&format!("{what}: receipt"), receipt.clone());
-        let transaction = self.ask("eth_getTransactionByHash", json!([hash]));
+        // Anvil shows the receipt a moment before the transaction has its block.
+        let transaction = loop {
+            let transaction = self.ask("eth_getTransactionByHash", json!([hash]));
+            if !transaction["blockNumber"].is_null() {
+                break transaction;
+            }
+        };
         self.note(&format!("{what}: transaction"), transaction);
         let block = self.ask("eth_getBlockByNumber", json!([receipt["blockNumber"], false]));
         let fields = [
