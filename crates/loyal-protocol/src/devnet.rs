@@ -37,7 +37,7 @@ mod view;
 pub use account::{Account, Accounts};
 pub use chain::Chain;
 pub use fault::Fault;
-pub use genesis::{Allocation, DEPLOYER, DEVELOPMENT_CHAIN_ID, FeeRules, Genesis, StateRoot};
+pub use genesis::{Allocation, CREATE2_FACTORY, DEVELOPMENT_CHAIN_ID, FeeRules, Genesis, StateRoot};
 pub use server::{Limits, Server, serve, serve_here};
 pub use status::Status;
 pub use store::{Retention, Store};

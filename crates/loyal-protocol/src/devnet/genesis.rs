@@ -12,9 +12,9 @@ use crate::{Error, Result};
 /// The id of development chains, known to every wallet and refused to a production chain.
 pub const DEVELOPMENT_CHAIN_ID: u64 = 31337;
 /// The usual place of the deterministic deployment contract, on this chain as on public ones.
-pub const DEPLOYER: Address = address!("4e59b44847b379578588920cA78FbF26c0B4956C");
+pub const CREATE2_FACTORY: Address = address!("4e59b44847b379578588920cA78FbF26c0B4956C");
 
-const DEPLOYER_CODE: [u8; 69] = hex!(
+const CREATE2_FACTORY_CODE: [u8; 69] = hex!(
     "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe03601600081602082378035828234f58015156039578182fd5b8082525050506014600cf3"
 );
 const CODE_BYTES_MAX: usize = 24_576;
@@ -96,9 +96,9 @@ impl Genesis {
             state_root: StateRoot::DiffChain,
             accounts: BTreeMap::new(),
         };
-        let deployer =
-            Allocation { code: Bytes::from_static(&DEPLOYER_CODE), nonce: 1, ..Default::default() };
-        genesis.accounts.insert(DEPLOYER, deployer);
+        let factory =
+            Allocation { code: Bytes::from_static(&CREATE2_FACTORY_CODE), nonce: 1, ..Default::default() };
+        genesis.accounts.insert(CREATE2_FACTORY, factory);
         for account in accounts {
             genesis.accounts.insert(*account, Allocation { balance, ..Default::default() });
         }
