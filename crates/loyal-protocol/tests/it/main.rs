@@ -1,0 +1,13 @@
+//! The embedded chain through its public interface.
+#![allow(clippy::print_stderr, reason = "tests name what they measured")]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "a test's helpers are tests too")]
+
+mod account;
+mod blocks;
+mod clients;
+mod conformance;
+mod durable;
+mod http;
+mod kit;
+mod npm;
+mod server;
