@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 
 use crate::env;
@@ -68,6 +68,12 @@ fn unpack(place: &Path, files: &[(&str, &[u8])]) -> anyhow::Result<PathBuf> {
         )
     };
     fs::create_dir_all(place).with_context(failed)?;
+    // One process at a time writes here; the others then find it done.
+    let lock = fs::File::create(place.join(".lock")).with_context(failed)?;
+    lock.lock().with_context(failed)?;
+    if holds(&target, files) {
+        return Ok(target);
+    }
     let fresh = tempfile::Builder::new().prefix(".loyal-5m-").tempdir_in(place).with_context(failed)?;
     for (name, bytes) in files {
         let write = |path: PathBuf| {
@@ -79,16 +85,10 @@ fn unpack(place: &Path, files: &[(&str, &[u8])]) -> anyhow::Result<PathBuf> {
     }
     if target.exists() {
         // Damaged: the name says what must be in it.
-        let aside = tempfile::Builder::new().prefix(".damaged-").tempdir_in(place).with_context(failed)?;
-        // Another process may have mended it meanwhile; then there is nothing to move.
-        let _ = fs::rename(&target, aside.path().join("model"));
+        fs::remove_dir_all(&target).with_context(failed)?;
     }
-    let renamed = fs::rename(fresh.path(), &target);
-    if holds(&target, files) {
-        return Ok(target);
-    }
-    renamed.with_context(failed)?;
-    bail!("{}: it does not stay as it was written; check the disk", target.display())
+    fs::rename(fresh.path(), &target).with_context(failed)?;
+    Ok(target)
 }
 
 fn holds(folder: &Path, files: &[(&str, &[u8])]) -> bool {
@@ -103,7 +103,8 @@ mod tests {
 
     fn names(place: &Path) -> Vec<String> {
         let entries = fs::read_dir(place).unwrap();
-        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+        let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.filter(|name| name != ".lock").collect()
     }
 
     #[test]
@@ -114,6 +115,17 @@ mod tests {
         let before = fs::metadata(folder.join("config.json")).unwrap().modified().unwrap();
         assert_eq!(unpack(place.path(), TWO).unwrap(), folder);
         assert_eq!(fs::metadata(folder.join("config.json")).unwrap().modified().unwrap(), before);
+        assert_eq!(names(place.path()).len(), 1);
+    }
+
+    #[test]
+    fn many_at_once_find_it_whole() {
+        let place = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| assert!(holds(&unpack(place.path(), TWO).unwrap(), TWO)));
+            }
+        });
         assert_eq!(names(place.path()).len(), 1);
     }
 
