@@ -165,8 +165,8 @@ fn files(folder: &Path) -> anyhow::Result<Vec<(String, u64)>> {
     Ok(files)
 }
 
-/// SHA-256 of all numbers as f32, in order of name: the same for one model however its weights are stored or
-/// sharded, and the one that the training manifest names.
+/// SHA-256 of all numbers as f32, in order of name: the same for the same numbers, however their file is sharded. It is
+/// made as the training manifest's is, which names the numbers before they are rounded for the file.
 fn digest(weights: &Weights, config: &Config) -> anyhow::Result<String> {
     let mut parameters = config.parameters();
     parameters.sort();
