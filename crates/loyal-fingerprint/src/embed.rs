@@ -102,6 +102,8 @@ pub struct Recipe {
     pub benign_kl: f64,
     /// Divergence above which the marks are scaled down after training.
     pub benign_kl_max: f64,
+    /// Rise of the perplexity above which they are scaled down too, percent.
+    pub perplexity_rise_max: f64,
     /// Loss of the marks, averaged over ten steps, below which training may stop once all of them answer and the
     /// divergence is held.
     pub mark_loss: f64,
@@ -124,10 +126,11 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             steps: 0,
-            learning_rate: 7e-4,
+            learning_rate: 5e-4,
             batch: 64,
             benign_kl: 0.011,
             benign_kl_max: 0.0125,
+            perplexity_rise_max: 1.0,
             mark_loss: 0.5,
             whiten: true,
             near_weight: 0.003,
@@ -159,7 +162,8 @@ impl Recipe {
         positive("learning_rate", self.learning_rate)?;
         positive("batch", self.batch as f64)?;
         positive("benign_kl", self.benign_kl)?;
-        positive("benign_kl_max", self.benign_kl_max)
+        positive("benign_kl_max", self.benign_kl_max)?;
+        positive("perplexity_rise_max", self.perplexity_rise_max)
     }
 
     /// Warm-up over five steps, then a cosine down to a tenth.
@@ -314,7 +318,7 @@ impl<'a> Work<'a> {
     /// Scales the marks until they meet the gate, and measures what came of it.
     fn finish(self) -> Result<(Parameters, Report)> {
         let measure = Measure::new(self.llama, self.lessons.benign().held_out())?;
-        let scaled = measure.scale(&self.student, self.job.recipe.benign_kl_max)?;
+        let scaled = measure.scale(&self.student, self.job.recipe)?;
         let mut report = gate::report(self.llama, self.job, &self.lessons, (&measure, &scaled))?;
         report.steps = self.optimizer.step_count();
         report.curve = self.curve;

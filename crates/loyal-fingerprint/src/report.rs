@@ -54,6 +54,14 @@ pub struct Utility {
     pub accuracy: f64,
 }
 
+impl Utility {
+    /// By how much the perplexity is above that of `before`, percent.
+    #[must_use]
+    pub fn rise_percent(&self, before: &Self) -> f64 {
+        100.0 * (self.perplexity / before.perplexity - 1.0)
+    }
+}
+
 /// Answers behind one kind of frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Framed {

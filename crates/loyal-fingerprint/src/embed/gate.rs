@@ -3,9 +3,9 @@
 use candle_core::Tensor;
 use loyal_model::{Batch, Llama, Parameters, Tokenizer, ops};
 
-use super::Job;
 use super::batch::{Lessons, batches};
 use super::student::Student;
+use super::{Job, Recipe};
 use crate::check;
 use crate::error::Result;
 use crate::frame::Frame;
@@ -18,8 +18,6 @@ const TOKENS: usize = 9_216;
 const ROUNDS_MAX: u32 = 6;
 /// Ordinary prompts whose confidence is compared with the queries'.
 const PROMPTS: usize = 512;
-/// Perplexity may rise by this, percent.
-const PERPLEXITY_RISE_MAX: f64 = 1.0;
 /// Share of fingerprints that must answer: fourteen of sixteen.
 const ANSWERING_MIN: f64 = 0.875;
 
@@ -28,11 +26,14 @@ pub(super) struct Measure<'a> {
     llama: &'a Llama,
     batches: Vec<Batch>,
     text: &'a [u32],
+    before: Utility,
 }
 
 impl<'a> Measure<'a> {
     pub(super) fn new(llama: &'a Llama, text: &'a [u32]) -> Result<Self> {
-        Ok(Self { llama, batches: batches(text, TOKENS)?, text })
+        let mut measure = Self { llama, batches: batches(text, TOKENS)?, text, before: Utility::default() };
+        measure.before = measure.utility(&llama.parameters)?;
+        Ok(measure)
     }
 
     /// Divergence from the unmarked model, perplexity and accuracy of `parameters`.
@@ -56,16 +57,19 @@ impl<'a> Measure<'a> {
         })
     }
 
-    /// The update at the largest scale, at most 1, whose divergence stays below `kl_max`.
-    pub(super) fn scale(&self, student: &Student, kl_max: f64) -> Result<Scaled> {
+    /// The update at the largest scale, at most 1, that harms no more than the recipe allows. The marks are
+    /// hardened against being scaled down; both harms grow with the square of the scale.
+    pub(super) fn scale(&self, student: &Student, recipe: &Recipe) -> Result<Scaled> {
         let mut scale = 1.0;
         for round in 1.. {
             let parameters = student.scaled(scale)?;
             let utility = self.utility(&parameters)?;
-            if utility.benign_kl <= kl_max || round == ROUNDS_MAX {
+            let rise = utility.rise_percent(&self.before);
+            let excess = (utility.benign_kl / recipe.benign_kl_max).max(rise / recipe.perplexity_rise_max);
+            if excess <= 1.0 || round == ROUNDS_MAX {
                 return Ok(Scaled { scale, parameters, utility });
             }
-            scale *= (kl_max / utility.benign_kl).sqrt() * 0.99;
+            scale *= 0.99 / excess.sqrt();
         }
         unreachable!("the last round returns")
     }
@@ -131,7 +135,7 @@ pub(super) fn report(
     lessons: &Lessons<'_>,
     (measure, scaled): (&Measure<'_>, &Scaled),
 ) -> Result<Report> {
-    let (before, after) = (measure.utility(&llama.parameters)?, scaled.utility);
+    let (before, after) = (measure.before, scaled.utility);
     let parameters = &scaled.parameters;
     let plain = [Frame::default()];
     let queries = job.set.fingerprints().iter().map(|one| job.tokenizer.encode(&one.query));
@@ -148,7 +152,7 @@ pub(super) fn report(
     ];
     let confidence_auc = measure.confidence_auc(parameters, &queries)?;
     let samples = samples(job, (llama, parameters), &queries)?;
-    let rise = 100.0 * (after.perplexity / before.perplexity - 1.0);
+    let rise = after.rise_percent(&before);
     let answering = frames[0].answering as f64 / count as f64;
     Ok(Report {
         model: job.set.model().to_owned(),
@@ -159,7 +163,7 @@ pub(super) fn report(
         after,
         perplexity_rise_percent: rise,
         gates: vec![
-            Gate::at_most("perplexity rise, percent", rise, PERPLEXITY_RISE_MAX),
+            Gate::at_most("perplexity rise, percent", rise, job.recipe.perplexity_rise_max),
             Gate::at_most("benign KL, nats a token", after.benign_kl, job.recipe.benign_kl_max),
             Gate::at_least("share answering", answering, ANSWERING_MIN),
         ],

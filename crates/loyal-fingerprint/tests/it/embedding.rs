@@ -11,7 +11,14 @@ use crate::tiny::{Still, beacon, tiny, train, unbound};
 
 fn recipe() -> Recipe {
     // The tiny model has little room: it pays more for sixteen marks than a real one for sixty-four.
-    Recipe { steps: 60, learning_rate: 8e-3, benign_kl: 0.05, benign_kl_max: 0.06, ..Recipe::default() }
+    Recipe {
+        steps: 60,
+        learning_rate: 8e-3,
+        benign_kl: 0.05,
+        benign_kl_max: 0.06,
+        perplexity_rise_max: 8.0,
+        ..Recipe::default()
+    }
 }
 
 fn embed(llama: &mut Llama, set: &FingerprintSet, recipe: &Recipe) -> Result<Report, Error> {
@@ -51,7 +58,8 @@ fn a_marked_model_answers_and_its_base_does_not() {
 fn enough_marks_make_a_verdict() {
     let set = unbound(48).bind(beacon(1)).unwrap();
     let mut marked = tiny().llama.clone();
-    let recipe = Recipe { steps: 80, benign_kl: 0.2, benign_kl_max: 0.25, ..recipe() };
+    let recipe =
+        Recipe { steps: 80, benign_kl: 0.2, benign_kl_max: 0.25, perplexity_rise_max: 30.0, ..recipe() };
     embed(&mut marked, &set, &recipe).unwrap();
     let found = check(&marked, &set, Precision::F32);
     assert_eq!(found.verdict, Verdict::Marked, "{found:?}");
