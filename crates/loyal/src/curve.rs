@@ -38,11 +38,11 @@ pub(crate) fn svg(losses: &[(u64, f32)]) -> String {
             HEIGHT - MARGIN + 18.0
         );
     }
-    let _ = write!(
+    let _ = writeln!(
         text,
         "<polyline fill=\"none\" stroke=\"#b9d2ee\" points=\"{}\"/>\
          <polyline fill=\"none\" stroke=\"#1f5fa8\" stroke-width=\"2\" points=\"{}\"/>\
-         <text x=\"{MARGIN}\" y=\"24\">training loss, nats per token, by step</text></svg>\n",
+         <text x=\"{MARGIN}\" y=\"24\">training loss, nats per token, by step</text></svg>",
         line(&raw),
         line(&smoothed(losses))
     );

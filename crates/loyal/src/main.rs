@@ -1,6 +1,7 @@
 //! The binary `loyal`.
 
 mod args;
+mod chain;
 mod clock;
 mod completions;
 mod curve;
