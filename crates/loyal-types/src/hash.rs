@@ -99,7 +99,9 @@ pub mod bytes {
         let text = String::deserialize(deserializer)?;
         let digits = text.strip_prefix("0x").filter(|digits| !digits.bytes().any(|d| d.is_ascii_uppercase()));
         let bytes = digits.and_then(|digits| hex::decode(digits).ok());
-        bytes.ok_or_else(|| D::Error::custom("bytes are written 0x and pairs of lower-case hexadecimal digits"))
+        bytes.ok_or_else(|| {
+            D::Error::custom("bytes are written 0x and pairs of lower-case hexadecimal digits")
+        })
     }
 }
 
