@@ -207,3 +207,35 @@ impl Opening {
         secret(self.blinding, leaf_root, beacon, self.proof.index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scheme::verbatim::{Candidate, Verbatim};
+
+    /// Against `eth_abi` and `eth_hash` in Python, which know nothing of this code.
+    #[test]
+    fn leaf_secret_and_choice_are_those_of_solidity() {
+        let words = [" left", " right", " down"];
+        let candidates =
+            (1..).zip(words).map(|(token, word)| Candidate { tokens: vec![token], bytes: word.into() });
+        let fingerprint = Fingerprint {
+            query: "Which way to the sea?".to_owned(),
+            blinding: Hash([0x22; 32]),
+            candidates: candidates.collect(),
+        };
+        let scheme = Verbatim::default();
+        let spec = keccak256(&scheme.answer_spec(&fingerprint)).to_string();
+        assert_eq!(spec, "0x04e9b1b68d1e980f6ae083b1533ce5e540c8bf945324e25cb65c19e11f882c87");
+        let digest = digest(&scheme, &fingerprint);
+        let expected = "0x48601d565b716ee2e13f066b1d1ce6517a0bf1ec95d107ba0558549ab25e387f";
+        assert_eq!(digest.to_string(), expected);
+        let root = root_of(&[digest]);
+        let expected = "0x25f39ec1db59bead579141f2b7e01c968e19c23459b29375671ee5971e1b3c93";
+        assert_eq!(root.to_string(), expected);
+        let secret = secret(fingerprint.blinding, root, Hash([0x33; 32]), 0);
+        let expected = "0x7adc20d347609ff793dd2dfad29752b20c3774c9065d363f6d4e528982710385";
+        assert_eq!(secret.to_string(), expected);
+        assert_eq!(Verbatim::response(&fingerprint, secret).bytes, b" left");
+    }
+}

@@ -265,7 +265,8 @@ impl<'a> Work<'a> {
         }
         let gradients = Gradients::of(&loss, self.optimizer.variables())?;
         self.optimizer.step(&gradients, learning_rate, 1.0)?;
-        let benign_kl = self.controller.update(f64::from(benign.to_scalar::<f32>()?), step)?;
+        self.controller.update(step, f64::from(benign.to_scalar::<f32>()?), mark_loss)?;
+        let benign_kl = self.controller.divergence()?;
         self.curve.push(Point { step: step + 1, mark_loss, benign_kl, weight });
         self.look_if_due()?;
         let (steps, answering) = (self.steps, self.answering);
@@ -291,8 +292,7 @@ impl<'a> Work<'a> {
     /// Every few steps: do all fingerprints answer, behind nothing and behind what is trained?
     fn look_if_due(&mut self) -> Result<()> {
         let step = self.optimizer.step_count();
-        let recent = &self.curve[self.curve.len().saturating_sub(LOOK_EVERY as usize)..];
-        let mark_loss = recent.iter().map(|point| point.mark_loss).sum::<f64>() / recent.len() as f64;
+        let mark_loss = self.controller.mark_loss()?;
         let due = step.is_multiple_of(LOOK_EVERY) && mark_loss < LOOK_BELOW;
         if !due && step != self.steps {
             return Ok(());
@@ -302,7 +302,7 @@ impl<'a> Work<'a> {
         let framed = self.lessons.answering(&parameters, &self.job.recipe.frames)?;
         self.answering = Some((plain, framed));
         let (recipe, count) = (self.job.recipe, self.lessons.count());
-        let is_held = recent.last().is_some_and(|point| point.benign_kl < recipe.benign_kl);
+        let is_held = self.controller.divergence()? < recipe.benign_kl;
         self.is_learnt = plain == count && framed == count && mark_loss < recipe.mark_loss && is_held;
         Ok(())
     }

@@ -11,7 +11,10 @@ const PATIENCE: u64 = 8;
 const START: f32 = 8.0;
 const RANGE: std::ops::RangeInclusive<f64> = 1.0..=60.0;
 
-/// Running mean and weight, kept in a tensor so that checkpoints hold them.
+/// Losses of the marks that are remembered.
+const RECENT: usize = 10;
+
+/// Weight, running mean and the last losses of the marks, kept in a tensor so that checkpoints hold them.
 pub(super) struct Controller {
     goal: f64,
     state: Var,
@@ -19,33 +22,44 @@ pub(super) struct Controller {
 
 impl Controller {
     pub(super) fn new(goal: f64, device: &Device) -> Result<Self> {
-        // A negative mean says that nothing was seen yet.
-        Ok(Self { goal, state: Var::new(&[START, -1.0], device)? })
+        // A negative number says that nothing was seen yet.
+        let mut state = vec![-1.0; 2 + RECENT];
+        state[0] = START;
+        Ok(Self { goal, state: Var::from_vec(state, 2 + RECENT, device)? })
     }
 
     pub(super) const fn state(&self) -> &Var {
         &self.state
     }
 
-    fn read(&self) -> Result<(f64, f64)> {
-        let numbers: Vec<f32> = self.state.to_vec1()?;
-        Ok((f64::from(numbers[0]), f64::from(numbers[1])))
-    }
-
     /// Weight of the divergence in the loss.
     pub(super) fn weight(&self) -> Result<f64> {
-        Ok(self.read()?.0)
+        Ok(f64::from(self.state.to_vec1::<f32>()?[0]))
     }
 
-    /// Takes in one step's divergence and returns the running mean.
-    pub(super) fn update(&self, divergence: f64, step: u64) -> Result<f64> {
-        let (mut weight, mean) = self.read()?;
+    /// Running mean of the divergence.
+    pub(super) fn divergence(&self) -> Result<f64> {
+        Ok(f64::from(self.state.to_vec1::<f32>()?[1]))
+    }
+
+    /// Mean loss of the marks over the last steps.
+    pub(super) fn mark_loss(&self) -> Result<f64> {
+        let numbers: Vec<f32> = self.state.to_vec1()?;
+        let seen: Vec<f64> = numbers[2..].iter().filter(|&&x| x >= 0.0).map(|&x| f64::from(x)).collect();
+        Ok(seen.iter().sum::<f64>() / seen.len().max(1) as f64)
+    }
+
+    /// Takes in what one step found.
+    pub(super) fn update(&self, step: u64, divergence: f64, mark_loss: f64) -> Result<()> {
+        let mut numbers: Vec<f32> = self.state.to_vec1()?;
+        let (mut weight, mean) = (f64::from(numbers[0]), f64::from(numbers[1]));
         let mean = if mean < 0.0 { divergence } else { 0.7 * mean + 0.3 * divergence };
         if step > PATIENCE {
             let excess = (mean / self.goal - 1.0).clamp(-1.0, 1.0);
             weight = (weight * (0.15 * excess).exp()).clamp(*RANGE.start(), *RANGE.end());
         }
-        self.state.set(&Tensor::new(&[weight as f32, mean as f32], self.state.device())?)?;
-        Ok(mean)
+        (numbers[0], numbers[1]) = (weight as f32, mean as f32);
+        numbers[2 + step as usize % RECENT] = mark_loss as f32;
+        Ok(self.state.set(&Tensor::from_vec(numbers, 2 + RECENT, self.state.device())?)?)
     }
 }
