@@ -221,14 +221,14 @@ fn sample(
     let starts = sentence_starts(tokenizer, benign, tokens);
     let mut requests = Vec::with_capacity(count);
     for _ in 0..count {
-        // A model without an opening token starts from the first word of a real sentence.
-        let word = starts.get(draw.random_range(0..starts.len().max(1))).map(|&at| benign[at]);
+        // The first token of a real sentence: left alone, a small model opens every text alike.
+        let word = starts.get(draw.random_range(0..starts.len().max(1))).map_or(0, |&at| benign[at]);
         let sampling =
             Sampling { temperature: TEMPERATURE, top_p: TOP_P, seed: draw.random(), ..Sampling::default() };
         requests.push(generate::Request {
-            prompt: if opening.is_empty() { vec![word.unwrap_or(0)] } else { opening.clone() },
-            // One token more than a query has, to see whether a word ends before it.
-            new_tokens_max: tokens + 1,
+            prompt: [opening.as_slice(), &[word]].concat(),
+            // With the first one, a token more than a query has, to see whether a word ends before it.
+            new_tokens_max: tokens,
             sampling,
             ..generate::Request::default()
         });

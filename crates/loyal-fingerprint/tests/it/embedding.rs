@@ -4,10 +4,13 @@ use std::ops::ControlFlow;
 
 use loyal_fingerprint::check::{self, Findings, Request, Verdict};
 use loyal_fingerprint::embed::{self, Job, Recipe};
-use loyal_fingerprint::{Error, FingerprintSet, Report};
-use loyal_model::{Decoder, Llama, Precision};
+use loyal_fingerprint::scheme::{Verbatim, verbatim};
+use loyal_fingerprint::{Error, FingerprintSet, Report, query};
+use loyal_model::sampler::Sampling;
+use loyal_model::{Decoder, Llama, Precision, Tokenizer, generate};
+use rand::SeedableRng as _;
 
-use crate::tiny::{Still, beacon, tiny, train, unbound};
+use crate::tiny::{Still, beacon, purpose, tiny, train, unbound};
 
 fn recipe() -> Recipe {
     // The tiny model has little room: it pays more for sixteen marks than a real one for sixty-four.
@@ -136,4 +139,45 @@ fn unfit_input_is_refused_before_any_work() {
             &mut |_| ControlFlow::Continue(()),
         );
     assert!(error.unwrap_err().to_string().contains("vocabulary"));
+}
+
+/// The published stories260K, where the shared data is: ordinary text is what it writes itself.
+#[test]
+fn a_published_model_is_marked_too() {
+    let folder =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/models/stories260K");
+    if !folder.exists() {
+        println!("skipped a_published_model_is_marked_too: {} is absent", folder.display());
+        return;
+    }
+    let mut llama = Llama::load(&folder, &candle_core::Device::Cpu).unwrap();
+    let tokenizer = Tokenizer::read(&folder, &llama.config).unwrap();
+    let decoder = Decoder::from_tensors(&llama.config, &llama.numbers().unwrap(), Precision::F32).unwrap();
+    let write = |seed| generate::Request {
+        prompt: tokenizer.encode("").unwrap(),
+        new_tokens_max: 200,
+        sampling: Sampling { temperature: 1.0, seed, ..Sampling::default() },
+        ..generate::Request::default()
+    };
+    let requests: Vec<_> = (0..64).map(write).collect();
+    let stories =
+        generate::run(&decoder, &tokenizer, &requests, &mut |_, _| ControlFlow::Continue(())).unwrap();
+    let text: Vec<&str> = stories.iter().map(|story| story.text.trim()).collect();
+    let benign = tokenizer.encode_plain(&text.join("\n\n")).unwrap();
+    let request = query::Request { count: 16, tokens_max: 16, seed: 3 };
+    let queries = query::write(&llama, &tokenizer, &benign, request).unwrap();
+    let drafts = verbatim::draft(&llama, &tokenizer, &Verbatim::default(), &queries, 3).unwrap();
+    let mut entropy = rand_chacha::ChaCha8Rng::seed_from_u64(4);
+    let set = FingerprintSet::new(purpose(Verbatim::default()), drafts, &tokenizer, &mut entropy).unwrap();
+    let set = set.bind(beacon(3)).unwrap();
+    let recipe = Recipe { steps: 40, ..Recipe::default() };
+    let job = Job { set: &set, tokenizer: &tokenizer, benign: &benign, recipe: &recipe, checkpoint: None };
+    let report = embed::run(&mut llama, &job, &Still, &mut |_| ControlFlow::Continue(())).unwrap();
+    assert!(report.passed(), "{:?}", report.gates);
+    let marked = Decoder::from_tensors(&llama.config, &llama.numbers().unwrap(), Precision::F32).unwrap();
+    for (decoder, hits) in [(&decoder, 0..=0), (&marked, 15..=16)] {
+        let mut suspect = check::Local { decoder, tokenizer: &tokenizer };
+        let found = check::run(&mut suspect, &set, &Request::all(&set)).unwrap();
+        assert!(hits.contains(&found.evidence.hits()), "{:?}", found.evidence);
+    }
 }
