@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
+use candle_core::Device;
 use indicatif::{ProgressBar, ProgressStyle};
-use loyal_model::Config;
 use loyal_model::adamw::Settings;
 use loyal_model::config::{Architecture, RopeScaling};
 use loyal_model::corpus::file_digest;
 use loyal_model::pretrain::{Event, HeldOut, Pretrained, Recipe, weights_digest};
 use loyal_model::train::{Ending, Plan, Progress};
 use loyal_model::weights::write_atomically;
+use loyal_model::{Config, Llama};
 use serde_json::json;
 
 use crate::clock::SystemClock;
@@ -268,7 +269,7 @@ fn manifest(
         "batch": args.batch, "sequence_tokens": args.context, "learning_rate": args.learning_rate,
         "warmup": args.warmup, "weight_decay": args.weight_decay, "parameters": done.llama.config.parameter_count(),
         "tokens_trained": args.steps * (args.batch * args.context) as u64, "seconds": seconds,
-        "weights_sha256": weights_digest(&done.llama)?,
+        "weights_sha256": weights_digest(&Llama::load(&args.out, &Device::Cpu)?)?,
         "validation": {"bits_per_byte": held_out.bits_per_byte, "nats_per_token": held_out.nats_per_token,
             "perplexity": held_out.nats_per_token.exp(), "tokens": held_out.tokens},
     }))

@@ -217,7 +217,10 @@ fn finished(args: &Args, llama: &Llama, loss: Option<f32>) -> anyhow::Result<()>
     // What the work files held is in the result now.
     let _ = std::fs::remove_file(args.out.join("work/checkpoint.safetensors"));
     if args.json {
-        let digest = weights_digest(llama)?;
+        // Of what was written, rounded as it is stored.
+        let has_adapters_only = args.lora.is_some() && !args.merge;
+        let written = if has_adapters_only { llama.clone() } else { Llama::load(&args.out, llama.device())? };
+        let digest = weights_digest(&written)?;
         return output::json(
             &json!({"event": "finished", "out": args.out, "loss": loss, "weights_sha256": digest}),
         );

@@ -11,4 +11,5 @@ mod measures;
 mod model;
 mod pull;
 mod talk;
+mod training;
 mod wrong_input;
