@@ -1,5 +1,6 @@
 //! From a conversation to a prompt, as the model's chat template says.
 
+mod namespaces;
 mod python;
 
 use std::collections::BTreeMap;
@@ -78,6 +79,9 @@ impl ChatTemplate {
         if source.len() > TEMPLATE_BYTES_MAX {
             let problem = format!("{} bytes are too long; at most {TEMPLATE_BYTES_MAX}", source.len());
             return Err(Error::Template(problem));
+        }
+        if let Some(fault) = namespaces::fault(source) {
+            return Err(Error::Template(fault));
         }
         let mut engine = Environment::new();
         engine.set_trim_blocks(true);
