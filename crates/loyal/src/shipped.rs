@@ -14,6 +14,8 @@ const FOLDER: &str = "models/loyal-5m";
 
 /// Its files, inside the program.
 const FILES: &[(&str, &[u8])] = &[
+    ("benign.json", include_bytes!("../../../models/loyal-5m/benign.json")),
+    ("benign.txt", include_bytes!("../../../models/loyal-5m/benign.txt")),
     ("config.json", include_bytes!("../../../models/loyal-5m/config.json")),
     ("generation_config.json", include_bytes!("../../../models/loyal-5m/generation_config.json")),
     ("model.safetensors", include_bytes!("../../../models/loyal-5m/model.safetensors")),

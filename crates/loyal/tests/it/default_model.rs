@@ -64,6 +64,8 @@ fn the_program_carries_it() {
     let names = fs::read_dir(place.path("cache/models")).unwrap().map(|entry| entry.unwrap().file_name());
     let folders: Vec<_> = names.filter(|name| name != ".lock").collect();
     assert_eq!(folders.len(), 1, "{folders:?}");
+    // With the text that `loyal demo` measures on.
+    assert!(PathBuf::from(info(&place).json()["folder"].as_str().unwrap()).join("benign.txt").is_file());
     // The very files of the repository.
     let repository = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models/loyal-5m");
     let folder = PathBuf::from(info(&place).json()["folder"].as_str().unwrap());
