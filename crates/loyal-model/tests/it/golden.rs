@@ -135,3 +135,15 @@ fn pieces_are_the_bytes_a_token_adds() {
     let tokenizer = Tokenizer::read(&folder, &Config::read(&folder).unwrap()).unwrap();
     assert_eq!(tokenizer.piece(tokenizer.len() as u32), None);
 }
+
+#[test]
+fn the_training_engine_agrees_with_transformers_too() {
+    for name in MODELS {
+        let llama = loyal_model::Llama::load(&golden(name), &candle_core::Device::Cpu).unwrap();
+        check(name, 1e-4, &mut |fed| {
+            let batch = loyal_model::Batch::new(fed.to_vec(), fed.len()).unwrap();
+            let logits = llama.logits(&llama.parameters, &batch).unwrap();
+            logits.flatten_all().unwrap().to_vec1().unwrap()
+        });
+    }
+}
