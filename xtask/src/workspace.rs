@@ -29,10 +29,9 @@ impl Workspace {
     /// # Errors
     /// When neither `CARGO_TARGET_DIR` nor `HOME` says where to build.
     pub fn here() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .context("xtask lies inside the workspace")?
-            .to_owned();
+        // What cargo says now: a build folder shared by two clones may hold a program compiled in the other.
+        let own = env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&own).parent().context("xtask lies inside the workspace")?.to_owned();
         let target = match env::var_os("CARGO_TARGET_DIR").filter(|dir| !dir.is_empty()) {
             Some(dir) => root.join(dir),
             None => {

@@ -41,7 +41,8 @@ const LOOK_BELOW: f64 = 2.0;
 const SAVE_EVERY: u64 = 20;
 
 /// Embeds the fingerprints of `job` in `llama`. On success the model is the marked one; on any error, and when
-/// `progress` asks to stop, it is what it was before. With a checkpoint file the work resumes where it stopped.
+/// `progress` asks to stop, it is what it was before. With a checkpoint file the work resumes where it stopped;
+/// the file stays until the caller has saved the marked model and removes it.
 ///
 /// # Errors
 /// The set is not bound or speaks of another tokenizer, the recipe or the benign text does not suffice, the
@@ -66,10 +67,6 @@ pub fn run(
     let (parameters, mut report) = work.finish()?;
     report.seconds = clock.elapsed().saturating_sub(started).as_secs_f64();
     llama.parameters = parameters;
-    if let Some(path) = job.checkpoint {
-        // The marked model is what counts now; a checkpoint left behind would only be read by mistake.
-        let _ = std::fs::remove_file(path);
-    }
     Ok(report)
 }
 

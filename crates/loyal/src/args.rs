@@ -13,7 +13,7 @@ use crate::{chain, completions, demo, fingerprint, manual, model};
     after_help = "\
 Commands that need a model and are not given one use the one that comes with Loyal (or the one in the folder \
 that LOYAL_MODEL names), so that everything can be tried without a network. Every command tells more about \
-itself with --help, and prints JSON with --json.
+itself with --help; those with a result print it as JSON with --json.
 
 Examples:
   loyal demo

@@ -103,7 +103,7 @@ fn a_stopped_embedding_resumes_to_the_same_bits() {
     .unwrap();
     assert_eq!((seen, first), (7, 8));
     assert_eq!(resumed.numbers().unwrap(), whole.numbers().unwrap());
-    assert!(!path.exists(), "a finished job leaves no checkpoint");
+    assert!(path.exists(), "the checkpoint stays until the caller has saved the model");
     // A checkpoint of another job is refused.
     let job_of_seven = Job { checkpoint: Some(&path), ..job };
     let _ = embed::run(&mut resumed, &job_of_seven, &Still, &mut |_| ControlFlow::Break(()));

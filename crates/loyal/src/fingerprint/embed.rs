@@ -92,6 +92,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     };
     report.memory_bytes = memory_peak_bytes();
     save(args, &subject, &report)?;
+    // The marked model is safe; a checkpoint left behind would only be read by mistake.
+    let _ = std::fs::remove_file(&checkpoint);
     tell(args, &report)
 }
 
