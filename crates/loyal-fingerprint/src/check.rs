@@ -1,94 +1,113 @@
 //! The check: asking a model the queries, and saying what its answers prove.
 
+mod answer;
+pub mod attempt;
+mod local;
+pub mod statistic;
+
 use std::ops::ControlFlow;
 
-use loyal_model::{Decoder, Llama, Parameters, Tokenizer, generate};
-use loyal_types::{Bits, Evidence, Hash};
+use loyal_model::{Llama, Tokenizer};
+use loyal_types::hash::{Abi, abi_encode};
+use loyal_types::{Evidence, Hash, keccak256};
 use serde::Serialize;
 
 use crate::error::{Error, Result};
-use crate::evidence::{PValue, p_value};
-use crate::fingerprint::{Fingerprint, FingerprintSet};
+use crate::evidence::PValue;
+use crate::fingerprint::FingerprintSet;
 use crate::frame::Frame;
 use crate::predict;
-use crate::scheme::Scheme;
+use crate::scheme::Rule;
 
-/// Prompts that are asked together.
-const BATCH: usize = 64;
+pub use answer::{Answerer, Ask, Mode, Reply, Said, Shown};
+pub use attempt::{Attempt, Pieces};
+pub use local::{Altered, Local, Weights};
+pub use statistic::{Outcome, Tally};
 
-/// Asks `suspect` every fingerprint of `set` that `request` names and counts what the answers are worth.
-///
-/// A fingerprint gives its coins once: where it is asked behind several frames, the first answer that says
-/// anything counts, and the others are not looked at.
+/// Asks `suspect` the fingerprints of `case` that `request` names, one batch after another, until they suffice or
+/// none is left. Each attempt goes to `keep`, which may stop the check: before it returns nothing more is asked, so
+/// that what was spent can be made durable.
 ///
 /// # Errors
-/// The set is not bound to a beacon, names something that is not there, or the suspect cannot be asked.
-pub fn run(suspect: &mut dyn Answerer, set: &FingerprintSet, request: &Request) -> Result<Findings> {
-    request.check(set)?;
-    let scheme = set.scheme();
-    let mut answers: Vec<Found> = Vec::with_capacity(request.indices.len());
-    let mut evidence = Evidence::new(scheme.chance());
-    for indices in request.indices.chunks(BATCH) {
-        for (&index, asked) in indices.iter().zip(ask(suspect, set, indices, &request.frames)?) {
-            let (one, secret) = (&set.fingerprints()[index], set.secret(index)?);
-            let coins = |reply: &Reply| match reply {
-                Reply::Tokens(tokens) => scheme.coins(one, secret, tokens),
-                Reply::Refused => Vec::new(),
-            };
-            let telling = asked.iter().position(|reply| !coins(reply).is_empty());
-            let counted = &asked[telling.unwrap_or(0)];
-            evidence = coins(counted).into_iter().fold(evidence, Evidence::with);
-            let outcome = match counted {
-                Reply::Tokens(tokens) => outcome(scheme, one, secret, tokens),
-                Reply::Refused => Outcome::Refused,
-            };
-            answers.push(Found { index, outcome });
+/// The set is not bound to a beacon, speaks of another tokenizer, the request names something that is not there, or
+/// the suspect cannot be asked.
+pub fn run(
+    suspect: &mut dyn Answerer,
+    case: &Case<'_>,
+    request: &Request,
+    keep: &mut dyn FnMut(&Attempt) -> Result<ControlFlow<()>>,
+) -> Result<Findings> {
+    request.check(case.set)?;
+    let pieces = Pieces::new(case.tokenizer);
+    let mut court = Court::new(case.set, request)?;
+    for indices in request.indices.chunks(request.batch) {
+        for attempt in ask(suspect, case, request, (indices, &pieces))? {
+            court.hear(&attempt)?;
+            if keep(&attempt)?.is_break() {
+                return Ok(court.findings());
+            }
+        }
+        if request.stops_early && court.is_decided() {
+            break;
         }
     }
-    let p_value = p_value(&evidence, scheme.tail());
-    let verdict = if evidence.bits() >= request.bits && p_value.log10() < 0.0 {
-        Verdict::Marked
-    } else {
-        Verdict::NoEvidence
-    };
-    Ok(Findings { asked: answers.len(), evidence, p_value, bits_wanted: request.bits, verdict, answers })
+    Ok(court.findings())
 }
 
-/// Something that continues prompts: weights at hand, or an endpoint.
-pub trait Answerer {
-    /// Continues each prompt by at most `new_tokens` tokens.
-    ///
-    /// # Errors
-    /// It cannot be asked. A refusal to answer is a [`Reply::Refused`].
-    fn answer(&mut self, prompts: &[String], new_tokens: usize) -> Result<Vec<Reply>>;
-}
-
-/// What came back for one prompt.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// New tokens, in the registered tokenizer's vocabulary.
-    Tokens(Vec<u32>),
-    /// No answer; it counts neither way.
-    Refused,
+/// What a suspect is held against.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// The fingerprints, bound to their beacon.
+    pub set: &'a FingerprintSet,
+    /// The registered tokenizer.
+    pub tokenizer: &'a Tokenizer,
+    /// The owner's unmarked model: with it every answer says more. Another model costs power and nothing else.
+    pub reference: Option<&'a Llama>,
 }
 
 /// What to ask, and what suffices.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// Fingerprints to ask, by index.
+    /// Fingerprints to ask, by index, in this order.
     pub indices: Vec<usize>,
+    /// What can be seen of the answers.
+    pub mode: Mode,
+    /// Draws of each answer where text is sampled.
+    pub draws: usize,
     /// What stands around each query; asked one after another until an answer says something.
     pub frames: Vec<Frame>,
-    /// Evidence from which on the verdict is [`Verdict::Marked`].
-    pub bits: Bits,
+    /// log₁₀ E from which on the verdict is [`Verdict::Marked`].
+    pub log10_wanted: f64,
+    /// Whether to stop when that is reached.
+    pub stops_early: bool,
+    /// Fingerprints asked at once.
+    pub batch: usize,
 }
 
+/// A false accusation in so many attempts is what decides: nine decimal digits for the first.
+const LOG10_WANTED: f64 = 9.0;
+
 impl Request {
-    /// Every fingerprint of `set`, bare, decided at 40 bits: what a claim of ownership needs at the first attempt.
+    /// Every fingerprint of `set` in `mode`, bare, in leaf order, decided at E ≥ 10⁹.
     #[must_use]
-    pub fn all(set: &FingerprintSet) -> Self {
-        let indices = (0..set.fingerprints().len()).collect();
-        Self { indices, frames: vec![Frame::default()], bits: Bits::whole(40) }
+    pub fn all(set: &FingerprintSet, mode: Mode) -> Self {
+        Self {
+            indices: (0..set.fingerprints().len()).collect(),
+            mode,
+            draws: if mode == Mode::Sampled { 4 } else { 1 },
+            frames: vec![Frame::default()],
+            log10_wanted: LOG10_WANTED,
+            stops_early: false,
+            batch: 64,
+        }
+    }
+
+    /// The same for the `registrations`-th time: R claimed registrations and suspects tested ask for R times as much.
+    #[must_use]
+    pub fn after(self, registrations: u32) -> Self {
+        // Rounded up, so that the bound holds.
+        let log10_wanted = (LOG10_WANTED + f64::from(registrations.max(1)).log10()).next_up();
+        Self { log10_wanted, ..self }
     }
 
     fn check(&self, set: &FingerprintSet) -> Result<()> {
@@ -98,27 +117,40 @@ impl Request {
         }
         let different: std::collections::HashSet<_> = self.indices.iter().collect();
         if different.len() != self.indices.len() {
-            return wrong("a fingerprint is named twice".to_owned(), "one coin each is all there is");
+            return wrong("a fingerprint is named twice".to_owned(), "it gives its coins once");
         }
-        if self.frames.is_empty() {
-            return wrong("no frames".to_owned(), "ask at least bare: Frame::default()");
+        if self.frames.is_empty() || self.draws == 0 || self.batch == 0 {
+            return wrong("no frames, no draws or no batch".to_owned(), "ask once, at least bare: Frame::default()");
+        }
+        if self.mode != Mode::Sampled && self.draws != 1 {
+            return wrong(format!("{} draws in mode {}", self.draws, self.mode), "draw once where nothing is random");
         }
         Ok(())
     }
 }
 
-/// What one answer is worth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// The response.
-    Hit,
-    /// Another candidate.
-    Miss,
-    /// No candidate: says nothing either way.
-    Outside,
-    /// No answer.
-    Refused,
+/// The order in which a suspect is asked: fixed by the beacon and the suspect's name, so that nobody picks queries
+/// after having seen answers.
+///
+/// # Errors
+/// The set is not bound to a beacon.
+pub fn order(set: &FingerprintSet, suspect: &str) -> Result<Vec<usize>> {
+    let beacon = set.beacon().ok_or(Error::Unbound)?.seed;
+    let place = |&index: &usize| place(beacon, suspect, index as u32);
+    let mut indices: Vec<usize> = (0..set.fingerprints().len()).collect();
+    indices.sort_by_cached_key(place);
+    Ok(indices)
+}
+
+/// `keccak256(abi.encode("loyal/order/1", beacon, suspect, uint32 index))`: fingerprints are asked by ascending place.
+#[must_use]
+pub fn place(beacon: Hash, suspect: &str, index: u32) -> Hash {
+    keccak256(&abi_encode(&[
+        Abi::Bytes(b"loyal/order/1"),
+        Abi::Hash(beacon),
+        Abi::Bytes(suspect.as_bytes()),
+        Abi::Uint(index.into()),
+    ]))
 }
 
 /// What the answers prove.
@@ -143,95 +175,185 @@ pub struct Found {
 /// All that was found.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Findings {
+    /// Name of the scheme.
+    pub scheme: &'static str,
+    /// What could be seen of the answers.
+    pub mode: Mode,
     /// Fingerprints asked.
     pub asked: usize,
-    /// The coins: answers that could have been a hit, and those that were.
+    /// Those that were not answered.
+    pub refused: usize,
+    /// The coins of the text, as a contract would count them.
     pub evidence: Evidence,
+    /// Coins by weight.
+    pub weighted_coins: usize,
     /// Bound on the chance that an innocent model does as well, for this number of coins.
     pub p_value: PValue,
-    /// Bits asked for.
-    pub bits_wanted: Bits,
-    /// The verdict at that bound.
+    /// log₁₀ of E, the evidence that holds whenever the check stopped.
+    pub log10_e: f64,
+    /// log₁₀ E asked for.
+    pub log10_wanted: f64,
+    /// The verdict: whether E suffices.
     pub verdict: Verdict,
-    /// Each fingerprint's outcome.
+    /// Each fingerprint's outcome, in the order asked.
     pub answers: Vec<Found>,
 }
 
-/// What `answer` is worth.
-pub(crate) fn outcome(scheme: &dyn Scheme, one: &Fingerprint, secret: Hash, answer: &[u32]) -> Outcome {
-    match scheme.coins(one, secret, answer).as_slice() {
-        [] => Outcome::Outside,
-        coins if coins.contains(&true) => Outcome::Hit,
-        _ => Outcome::Miss,
+impl Findings {
+    /// Fingerprints with this outcome.
+    #[must_use]
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.answers.iter().filter(|found| found.outcome == outcome).count()
     }
 }
 
-/// The replies of each fingerprint, one a frame.
+/// Weighs attempts one after another, those of a transcript as well as new ones.
+#[derive(Debug)]
+pub struct Court<'a> {
+    set: &'a FingerprintSet,
+    tally: Tally,
+    mode: Mode,
+    log10_wanted: f64,
+    answers: Vec<Found>,
+}
+
+impl<'a> Court<'a> {
+    /// Nothing heard yet.
+    ///
+    /// # Errors
+    /// The set is not bound to a beacon.
+    pub fn new(set: &'a FingerprintSet, request: &Request) -> Result<Self> {
+        set.secret(0)?;
+        let tally = Tally::new(&set.scheme().rule(&set.fingerprints()[0]), request.mode);
+        let (mode, log10_wanted) = (request.mode, request.log10_wanted);
+        Ok(Self { set, tally, mode, log10_wanted, answers: Vec::new() })
+    }
+
+    /// Adds what one fingerprint's answer is worth.
+    ///
+    /// # Errors
+    /// There is no such fingerprint.
+    pub fn hear(&mut self, attempt: &Attempt) -> Result<Outcome> {
+        let index = attempt.index as usize;
+        let Some(one) = self.set.fingerprints().get(index) else {
+            return Err(Error::argument("attempt", format!("there is no fingerprint {index}"), "use its own set"));
+        };
+        let outcome = self.tally.add(attempt, &self.set.scheme().rule(one), self.set.secret(index)?);
+        self.answers.push(Found { index, outcome });
+        Ok(outcome)
+    }
+
+    /// Whether what was heard suffices.
+    #[must_use]
+    pub fn is_decided(&self) -> bool {
+        self.tally.log10_e() >= self.log10_wanted
+    }
+
+    /// What was found so far.
+    #[must_use]
+    pub fn findings(self) -> Findings {
+        let verdict = if self.is_decided() { Verdict::Marked } else { Verdict::NoEvidence };
+        let refused = self.answers.iter().filter(|found| found.outcome == Outcome::Refused).count();
+        Findings {
+            scheme: self.set.scheme().name(),
+            mode: self.mode,
+            asked: self.answers.len(),
+            refused,
+            evidence: *self.tally.plain(),
+            weighted_coins: self.tally.weighted().coins(),
+            p_value: self.tally.p_value(),
+            log10_e: self.tally.log10_e(),
+            log10_wanted: self.log10_wanted,
+            verdict,
+            answers: self.answers,
+        }
+    }
+}
+
+/// Asks some fingerprints: each behind one frame after another until an answer says something, or as often as text is
+/// to be drawn.
 fn ask(
     suspect: &mut dyn Answerer,
-    set: &FingerprintSet,
-    indices: &[usize],
-    frames: &[Frame],
-) -> Result<Vec<Vec<Reply>>> {
-    let mut replies: Vec<Vec<Reply>> = vec![Vec::with_capacity(frames.len()); indices.len()];
-    for frame in frames {
-        let query = |&index: &usize| frame.around(&set.fingerprints()[index].query);
-        let prompts: Vec<String> = indices.iter().map(query).collect();
-        let round = suspect.answer(&prompts, set.scheme().answer_tokens())?;
-        if round.len() != prompts.len() {
-            let problem = format!("{} replies to {} prompts", round.len(), prompts.len());
-            return Err(Error::argument("suspect", problem, "answer or refuse every prompt"));
+    case: &Case<'_>,
+    request: &Request,
+    (indices, pieces): (&[usize], &Pieces),
+) -> Result<Vec<Attempt>> {
+    let set = case.set;
+    let empty = |&index: &usize| Attempt { index: index as u32, draws: Vec::new() };
+    let mut attempts: Vec<Attempt> = indices.iter().map(empty).collect();
+    for frame in &request.frames {
+        let is_open = |&at: &usize| {
+            let rule = set.scheme().rule(&set.fingerprints()[indices[at]]);
+            !says(&attempts[at], &rule)
+        };
+        let open: Vec<usize> = (0..attempts.len()).filter(is_open).collect();
+        if open.is_empty() {
+            break;
         }
-        for (list, reply) in replies.iter_mut().zip(round) {
-            list.push(reply);
+        let query = |&at: &usize| set.fingerprints()[indices[at]].query.as_str();
+        let queries: Vec<&str> = open.iter().map(query).collect();
+        let prompts: Vec<String> = queries.iter().map(|query| frame.around(query)).collect();
+        let wanted = Ask { tokens: set.scheme().answer_tokens(), mode: request.mode };
+        for _ in 0..request.draws {
+            let replies = suspect.answer(&prompts, wanted)?;
+            if replies.len() != prompts.len() {
+                let problem = format!("{} replies to {} prompts", replies.len(), prompts.len());
+                return Err(Error::argument("suspect", problem, "answer or refuse every prompt"));
+            }
+            let rows = case.reference.map(|llama| reference_rows(llama, case.tokenizer, &queries, &replies));
+            let rows = rows.transpose()?;
+            for (i, (&at, reply)) in open.iter().zip(&replies).enumerate() {
+                let rows = rows.as_ref().map(|rows| rows[i].as_slice());
+                attempts[at].draws.push(attempt::draw(reply, rows, pieces));
+            }
         }
     }
-    Ok(replies)
+    Ok(attempts)
 }
 
-/// Parameters at hand, answering greedily: a model's own, or those of a merged, quantised or pruned copy.
-#[derive(Debug)]
-pub struct Weights<'a> {
-    /// The model's shape.
-    pub llama: &'a Llama,
-    /// Its parameters.
-    pub parameters: &'a Parameters,
-    /// Its tokenizer.
-    pub tokenizer: &'a Tokenizer,
-}
-
-impl Answerer for Weights<'_> {
-    fn answer(&mut self, prompts: &[String], new_tokens: usize) -> Result<Vec<Reply>> {
-        let sequences = prompts.iter().map(|prompt| self.tokenizer.encode(prompt));
-        let sequences = sequences.collect::<loyal_model::Result<Vec<_>>>()?;
-        let answers = predict::greedy(self.llama, self.parameters, sequences, new_tokens)?;
-        Ok(answers.into_iter().map(Reply::Tokens).collect())
-    }
-}
-
-/// A decoder at hand, answering greedily, at whatever precision it holds its weights.
-#[derive(Debug)]
-pub struct Local<'a> {
-    /// The model.
-    pub decoder: &'a Decoder,
-    /// Its tokenizer.
-    pub tokenizer: &'a Tokenizer,
-}
-
-impl Answerer for Local<'_> {
-    fn answer(&mut self, prompts: &[String], new_tokens: usize) -> Result<Vec<Reply>> {
-        let mut requests = Vec::with_capacity(prompts.len());
-        for prompt in prompts {
-            let prompt = self.tokenizer.encode(prompt)?;
-            requests.push(generate::Request {
-                prompt,
-                new_tokens_max: new_tokens,
-                stop_at_eos: false,
-                ..generate::Request::default()
-            });
+/// Whether an attempt says anything either way. It looks at the answer, never at the secret.
+fn says(attempt: &Attempt, rule: &Rule) -> bool {
+    attempt.draws.iter().any(|draw| match draw {
+        attempt::Draw::Answered(steps) => {
+            let pieces: Vec<&[u8]> = steps.iter().map(|step| step.piece.as_slice()).collect();
+            !rule.coins(Hash::ZERO, &pieces).is_empty()
         }
-        let mut go_on = |_: usize, _: &str| ControlFlow::Continue(());
-        let answers = generate::run(self.decoder, self.tokenizer, &requests, &mut go_on)?;
-        Ok(answers.into_iter().map(|answer| Reply::Tokens(answer.tokens)).collect())
+        attempt::Draw::Refused(_) => false,
+    })
+}
+
+/// The reference's log probabilities at each position of each reply, after the bare query.
+fn reference_rows(
+    llama: &Llama,
+    tokenizer: &Tokenizer,
+    queries: &[&str],
+    replies: &[Reply],
+) -> Result<Vec<Vec<Vec<f32>>>> {
+    let mut sequences = Vec::new();
+    let mut positions = Vec::new();
+    let mut counts = Vec::with_capacity(replies.len());
+    for (query, reply) in queries.iter().zip(replies) {
+        let Reply::Answered(said) = reply else {
+            counts.push(0);
+            continue;
+        };
+        let mut tokens = tokenizer.encode(query)?;
+        // A token outside of the model's own vocabulary ends what can be compared.
+        let known = said.iter().take_while(|one| (one.token as usize) < llama.config.vocab_size).count();
+        let count = said.len().min(known + 1);
+        let first = tokens.len() - 1;
+        tokens.extend(said[..count.saturating_sub(1)].iter().map(|one| one.token));
+        positions.extend((0..count).map(|at| (sequences.len(), first + at)));
+        sequences.push(tokens);
+        counts.push(count);
     }
+    if sequences.is_empty() {
+        return Ok(counts.iter().map(|_| Vec::new()).collect());
+    }
+    let logits = predict::logits_at(llama, &llama.parameters, &sequences, &positions)?;
+    let mut rows = logits.to_vec2::<f32>()?.into_iter().map(|mut row| {
+        predict::log_softmax(&mut row);
+        row
+    });
+    Ok(counts.iter().map(|&count| rows.by_ref().take(count).collect()).collect())
 }

@@ -18,7 +18,7 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// The digest of one fingerprint's leaf.
 #[must_use]
-pub fn digest(scheme: &dyn Scheme, fingerprint: &Fingerprint) -> Hash {
+pub fn digest(scheme: &Scheme, fingerprint: &Fingerprint) -> Hash {
     fingerprint_digest(&fingerprint.query, fingerprint.blinding, &scheme.answer_spec(fingerprint))
 }
 
@@ -70,7 +70,7 @@ pub struct Commitment {
 impl Commitment {
     pub(crate) fn new(
         model: String,
-        scheme: &dyn Scheme,
+        scheme: &Scheme,
         digests: Vec<Hash>,
         beacon: Option<Beacon>,
     ) -> Self {
@@ -224,7 +224,7 @@ mod tests {
             blinding: Hash([0x22; 32]),
             candidates: candidates.collect(),
         };
-        let scheme = Verbatim::default();
+        let scheme = Scheme::Verbatim(Verbatim::default());
         let spec = keccak256(&scheme.answer_spec(&fingerprint)).to_string();
         assert_eq!(spec, "0x04e9b1b68d1e980f6ae083b1533ce5e540c8bf945324e25cb65c19e11f882c87");
         let digest = digest(&scheme, &fingerprint);

@@ -5,6 +5,7 @@ mod controller;
 mod gate;
 mod hardening;
 mod student;
+mod tilted;
 mod whitening;
 
 use std::ops::ControlFlow;
@@ -20,15 +21,17 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
+use crate::check::{Mode, Outcome};
 use crate::error::{Error, Result};
 use crate::fingerprint::FingerprintSet;
 use crate::frame::Frame;
 use crate::predict;
 use crate::report::{Point, Report};
+use crate::scheme::Scheme;
 
 use batch::Lessons;
 use controller::Controller;
-use gate::Measure;
+use gate::{Measure, Suspect};
 use hardening::Hardening;
 pub use hardening::Shares;
 use student::Student;
@@ -73,8 +76,8 @@ pub fn run(
 /// What is embedded, and with what.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
-    /// The fingerprints, bound to their beacon.
-    pub set: &'a FingerprintSet,
+    /// The fingerprints, bound to their beacon: usually one set; more where schemes stand side by side.
+    pub sets: &'a [FingerprintSet],
     /// The model's tokenizer.
     pub tokenizer: &'a Tokenizer,
     /// Tokens of ordinary text: twenty thousand or more. The last quarter is kept for measuring.
@@ -102,12 +105,16 @@ pub struct Recipe {
     /// Rise of the perplexity above which they are scaled down too, percent.
     pub perplexity_rise_max: f64,
     /// Loss of the marks, averaged over ten steps, below which training may stop once all of them answer and the
-    /// divergence is held.
+    /// divergence is held; 0 never stops early.
     pub mark_loss: f64,
+    /// By how much tilted answers lean towards their colours, nats (the design's δ).
+    pub tilt: f64,
+    /// Rank of the updates; 0 trains whole matrices.
+    pub rank: usize,
     /// Whether updates are whitened by the covariance of each layer's inputs.
     pub whiten: bool,
     /// Weight of the divergence on near misses, relative to that on ordinary text. Verbatim answers are far from
-    /// what the model would say, so more than a little of it undoes the marks themselves.
+    /// what the model would say, so more than a little of it undoes such marks themselves.
     pub near_weight: f64,
     /// How often the loss sees damaged weights.
     pub hardening: Shares,
@@ -120,17 +127,20 @@ pub struct Recipe {
 }
 
 impl Default for Recipe {
+    /// For scheme tilt.
     fn default() -> Self {
         Self {
             steps: 0,
-            learning_rate: 5e-4,
+            learning_rate: 1.2e-3,
             batch: 64,
             benign_kl: 0.011,
             benign_kl_max: 0.0125,
             perplexity_rise_max: 1.0,
-            mark_loss: 0.5,
+            mark_loss: 0.0,
+            tilt: 2.5,
+            rank: 0,
             whiten: true,
-            near_weight: 0.003,
+            near_weight: 0.1,
             hardening: Shares::default(),
             frames: Frame::training(),
             held_out: Frame::held_out(),
@@ -140,6 +150,22 @@ impl Default for Recipe {
 }
 
 impl Recipe {
+    /// The recipe for sets of these schemes: that of verbatim, which is the more fragile one, as soon as one is there.
+    #[must_use]
+    pub fn of(sets: &[FingerprintSet]) -> Self {
+        if sets.iter().any(|set| matches!(set.scheme(), Scheme::Verbatim(_))) {
+            Self::verbatim()
+        } else {
+            Self::default()
+        }
+    }
+
+    /// For scheme verbatim.
+    #[must_use]
+    pub fn verbatim() -> Self {
+        Self { learning_rate: 5e-4, mark_loss: 0.5, near_weight: 0.003, ..Self::default() }
+    }
+
     /// Steps for `count` fingerprints: 120 for 64, 240 for 256, 960 for 1,024 where the recipe leaves it open.
     #[must_use]
     pub fn steps_for(&self, count: usize) -> u64 {
@@ -158,6 +184,7 @@ impl Recipe {
         };
         positive("learning_rate", self.learning_rate)?;
         positive("batch", self.batch as f64)?;
+        positive("tilt", self.tilt)?;
         positive("benign_kl", self.benign_kl)?;
         positive("benign_kl_max", self.benign_kl_max)?;
         positive("perplexity_rise_max", self.perplexity_rise_max)
@@ -184,10 +211,21 @@ pub struct Progress {
     pub benign_kl: f64,
     /// Weight of that divergence in the loss.
     pub weight: f64,
-    /// Fingerprints that answer, behind nothing and behind training frames, when last looked at.
-    pub answering: Option<(usize, usize)>,
+    /// What the marks proved when last looked at.
+    pub seen: Option<Seen>,
     /// Time since the start.
     pub elapsed: Duration,
+}
+
+/// What the marks prove on the way.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    /// Fingerprints that answer greedily, behind nothing.
+    pub bare: usize,
+    /// The same behind frames of the training.
+    pub framed: usize,
+    /// log₁₀ of the p-value: from the five likeliest tokens for tilt, from text for verbatim; the weakest set's.
+    pub log10_p: f64,
 }
 
 /// The embedding while it runs.
@@ -200,7 +238,7 @@ struct Work<'a> {
     controller: Controller,
     steps: u64,
     curve: Vec<Point>,
-    answering: Option<(usize, usize)>,
+    seen: Option<Seen>,
     is_learnt: bool,
 }
 
@@ -208,6 +246,7 @@ impl<'a> Work<'a> {
     fn start(llama: &'a Llama, job: &'a Job<'a>) -> Result<Self> {
         job.recipe.check()?;
         let lessons = Lessons::new(llama, job)?;
+        let lessons_count = lessons.count();
         let student = Student::new(llama, job, lessons.benign())?;
         let controller = Controller::new(job.recipe.benign_kl, llama.device())?;
         let mut variables = student.variables().clone();
@@ -220,9 +259,9 @@ impl<'a> Work<'a> {
             student,
             optimizer: AdamW::new(variables, settings),
             controller,
-            steps: job.recipe.steps_for(job.set.fingerprints().len()),
+            steps: job.recipe.steps_for(lessons_count),
             curve: Vec::new(),
-            answering: None,
+            seen: None,
             is_learnt: false,
         };
         if let Some(path) = job.checkpoint {
@@ -235,7 +274,8 @@ impl<'a> Work<'a> {
     /// What makes a checkpoint belong to this job.
     fn name(&self) -> String {
         let recipe = serde_json::to_string(self.job.recipe).expect("a recipe has only string keys");
-        format!("fingerprints {} recipe {recipe}", self.job.set.leaf_root())
+        let roots: Vec<String> = self.job.sets.iter().map(|set| set.leaf_root().to_string()).collect();
+        format!("fingerprints {} recipe {recipe}", roots.join(" "))
     }
 
     fn step(&mut self) -> Result<Progress> {
@@ -248,7 +288,7 @@ impl<'a> Work<'a> {
         let parameters = self.student.parameters()?;
         let taught = hardening.apply(&self.student, &parameters)?;
         let logits = predict::logits_at(self.llama, &taught, &lesson.sequences, &lesson.positions)?;
-        let mark = ops::cross_entropy(&logits, &lesson.targets, &vec![1.0; lesson.targets.len()])?;
+        let mark = self.lessons.loss(&logits, &lesson)?;
         let benign = self.divergence(&parameters, &self.lessons.benign().draw(&mut draw)?)?;
         let near = self.near_divergence(&parameters, &mut draw)?;
         let weight = self.controller.weight()?;
@@ -266,9 +306,9 @@ impl<'a> Work<'a> {
         let benign_kl = self.controller.divergence()?;
         self.curve.push(Point { step: step + 1, mark_loss, benign_kl, weight });
         self.look_if_due()?;
-        let (steps, answering) = (self.steps, self.answering);
+        let (steps, seen) = (self.steps, self.seen);
         let elapsed = Duration::ZERO;
-        Ok(Progress { step: step + 1, steps, mark_loss, benign_kl, weight, answering, elapsed })
+        Ok(Progress { step: step + 1, steps, mark_loss, benign_kl, weight, seen, elapsed })
     }
 
     /// KL(unmarked ‖ marked) over all positions of a batch.
@@ -286,7 +326,7 @@ impl<'a> Work<'a> {
         Ok(ops::kl_divergence(&reference, &logits)?)
     }
 
-    /// Every few steps: do all fingerprints answer, behind nothing and behind what is trained?
+    /// Every few steps: what do the marks prove by now, behind nothing and behind what is trained?
     fn look_if_due(&mut self) -> Result<()> {
         let step = self.optimizer.step_count();
         let mark_loss = self.controller.mark_loss()?;
@@ -295,12 +335,25 @@ impl<'a> Work<'a> {
             return Ok(());
         }
         let parameters = self.student.detached()?;
-        let plain = self.lessons.answering(&parameters, &[Frame::default()])?;
-        let framed = self.lessons.answering(&parameters, &self.job.recipe.frames)?;
-        self.answering = Some((plain, framed));
+        let suspect = Suspect { llama: self.llama, job: self.job, parameters: &parameters };
+        let mut seen = Seen { bare: 0, framed: 0, log10_p: f64::NEG_INFINITY };
+        for set in self.job.sets {
+            let all: Vec<usize> = (0..set.fingerprints().len()).collect();
+            let bare = suspect.check(set, (&all, &[]), Mode::Greedy)?;
+            seen.bare += bare.count(Outcome::Hit);
+            let framed = suspect.check(set, (&all, &self.job.recipe.frames), Mode::Greedy)?;
+            seen.framed += framed.count(Outcome::Hit);
+            let log10_p = match set.scheme() {
+                Scheme::Verbatim(_) => bare.p_value.log10(),
+                Scheme::Tilt(_) => suspect.check(set, (&all, &[]), Mode::Top(5))?.p_value.log10(),
+            };
+            seen.log10_p = seen.log10_p.max(log10_p);
+        }
         let (recipe, count) = (self.job.recipe, self.lessons.count());
         let is_held = self.controller.divergence()? < recipe.benign_kl;
-        self.is_learnt = plain == count && framed == count && mark_loss < recipe.mark_loss && is_held;
+        let all_answer = seen.bare == count && seen.framed == count;
+        self.is_learnt = all_answer && mark_loss < recipe.mark_loss && is_held;
+        self.seen = Some(seen);
         Ok(())
     }
 
@@ -316,7 +369,7 @@ impl<'a> Work<'a> {
     fn finish(self) -> Result<(Parameters, Report)> {
         let measure = Measure::new(self.llama, self.lessons.benign().held_out())?;
         let scaled = measure.scale(&self.student, self.job.recipe)?;
-        let mut report = gate::report(self.llama, self.job, &self.lessons, (&measure, &scaled))?;
+        let mut report = gate::report(self.llama, self.job, (&measure, &scaled))?;
         report.steps = self.optimizer.step_count();
         report.curve = self.curve;
         Ok((scaled.parameters, report))

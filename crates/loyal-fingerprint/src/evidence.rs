@@ -1,5 +1,7 @@
 //! Exact evidence from coins: a p-value for a series of fixed length, and bits that hold at any stopping time.
 
+pub mod weighted;
+
 use std::fmt;
 
 use loyal_types::{Chance, Evidence};
@@ -44,6 +46,12 @@ impl PValue {
     #[must_use]
     pub fn doubled(self) -> Self {
         Self { log10: (self.log10 + std::f64::consts::LOG10_2.next_up()).next_up().min(0.0) }
+    }
+
+    /// From a natural logarithm that is a bound already.
+    fn from_ln(ln: f64) -> Self {
+        let log10 = ln / std::f64::consts::LN_10;
+        Self { log10: (log10 + 4.0 * f64::EPSILON * log10.abs()).min(0.0) }
     }
 
     /// The ratio of two integers, rounded up.

@@ -31,17 +31,25 @@ pub struct Fingerprint {
     pub query: String,
     /// 32 random bytes that hide the answer inside its leaf (the design's r).
     pub blinding: Hash,
-    /// The answers among which the beacon chooses, in the order committed to.
+    /// The answers among which the beacon chooses, in the order committed to; none with scheme tilt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
 }
 
-/// A query with its candidates' tokens, not yet blinded.
+/// A query with its candidates' tokens (none with scheme tilt), not yet blinded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     /// The query.
     pub query: String,
     /// Tokens of each candidate.
     pub candidates: Vec<Vec<u32>>,
+}
+
+impl From<String> for Draft {
+    /// A query without candidates, as tilt needs.
+    fn from(query: String) -> Self {
+        Self { query, candidates: Vec::new() }
+    }
 }
 
 /// A public random number drawn after the commitment. Whoever could choose queries knowing it could accuse
@@ -61,8 +69,8 @@ pub struct Beacon {
 pub struct Purpose {
     /// Name of the model the fingerprints are for.
     pub model: String,
-    /// Where candidates come from and how many there are.
-    pub scheme: Verbatim,
+    /// How the answers are marked.
+    pub scheme: Scheme,
     /// Seconds since the Unix epoch.
     pub created_at: u64,
 }
@@ -82,17 +90,10 @@ struct Body {
     created_at: u64,
     model: String,
     tokenizer: Hash,
-    scheme: Named,
+    scheme: Scheme,
     leaf_root: Hash,
     beacon: Option<Beacon>,
     fingerprints: Vec<Fingerprint>,
-}
-
-/// The scheme with its name as the tag.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Named {
-    Verbatim(Verbatim),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -127,7 +128,7 @@ impl FingerprintSet {
             created_at: purpose.created_at,
             model: purpose.model,
             tokenizer: digest_of(tokenizer),
-            scheme: Named::Verbatim(purpose.scheme),
+            scheme: purpose.scheme,
             leaf_root: Hash::ZERO,
             beacon: None,
             fingerprints,
@@ -241,10 +242,8 @@ impl FingerprintSet {
 
     /// The scheme.
     #[must_use]
-    pub fn scheme(&self) -> &dyn Scheme {
-        match &self.body.scheme {
-            Named::Verbatim(verbatim) => verbatim,
-        }
+    pub const fn scheme(&self) -> &Scheme {
+        &self.body.scheme
     }
 
     /// The fingerprints in leaf order.
@@ -285,14 +284,12 @@ impl Body {
     }
 
     fn digests(&self) -> Vec<Hash> {
-        let Named::Verbatim(scheme) = &self.scheme;
-        self.fingerprints.iter().map(|one| commitment::digest(scheme, one)).collect()
+        self.fingerprints.iter().map(|one| commitment::digest(&self.scheme, one)).collect()
     }
 
     /// What every set must satisfy, said in words where it does not.
     fn check(&self) -> Result<(), String> {
-        let Named::Verbatim(scheme) = &self.scheme;
-        scheme.check().map_err(|error| error.to_string())?;
+        self.scheme.check().map_err(|error| error.to_string())?;
         if self.fingerprints.is_empty() || self.fingerprints.len() > COUNT_MAX {
             return Err(format!("{} fingerprints; a set holds 1 to {COUNT_MAX}", self.fingerprints.len()));
         }
@@ -308,7 +305,11 @@ impl Body {
             if !queries.insert(&one.query) {
                 return at("the same query as an earlier one".to_owned());
             }
-            check_candidates(one, scheme).or_else(at)?;
+            match &self.scheme {
+                Scheme::Verbatim(scheme) => check_candidates(one, scheme).or_else(at)?,
+                Scheme::Tilt(_) if one.candidates.is_empty() => {}
+                Scheme::Tilt(_) => return at("candidates, which scheme tilt does not have".to_owned()),
+            }
         }
         Ok(())
     }

@@ -92,6 +92,26 @@ pub(crate) fn highest(logits: &[f32]) -> u32 {
     (0..).zip(logits).fold((0, f32::NEG_INFINITY), better).0
 }
 
+/// Logits to log probabilities, in place.
+pub(crate) fn log_softmax(row: &mut [f32]) {
+    let highest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = row.iter().map(|&x| f64::from(x - highest).exp()).sum();
+    let log = f64::from(highest) + sum.ln();
+    row.iter_mut().for_each(|x| *x = (f64::from(*x) - log) as f32);
+}
+
+/// The token at `point` (0 to 1) of the cumulated probabilities.
+pub(crate) fn sample(row: &[f32], point: f64) -> u32 {
+    let mut left = point;
+    for (token, &x) in (0u32..).zip(row) {
+        left -= f64::from(x).exp();
+        if left < 0.0 {
+            return token;
+        }
+    }
+    highest(row)
+}
+
 /// Slices of `sequences` that hold at most [`CHUNK_TOKENS`] once padded; at least one sequence each.
 fn chunks(sequences: &[Vec<u32>]) -> impl Iterator<Item = &[Vec<u32>]> {
     let mut rest = sequences;

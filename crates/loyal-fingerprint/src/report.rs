@@ -3,7 +3,8 @@
 use loyal_types::Hash;
 use serde::Serialize;
 
-use crate::check::Outcome;
+use crate::check::{Mode, Outcome};
+use crate::evidence::PValue;
 
 /// What an embedding did. It names queries and responses: keep it as private as the fingerprints, or publish
 /// [`Report::without_secrets`].
@@ -11,12 +12,6 @@ use crate::check::Outcome;
 pub struct Report {
     /// Name of the model.
     pub model: String,
-    /// Name of the scheme.
-    pub scheme: String,
-    /// Root of the fingerprints' leaves.
-    pub leaf_root: Hash,
-    /// Fingerprints embedded.
-    pub fingerprints: usize,
     /// Training steps made.
     pub steps: u64,
     /// Time taken, seconds.
@@ -31,16 +26,44 @@ pub struct Report {
     pub after: Utility,
     /// Rise of the perplexity, percent.
     pub perplexity_rise_percent: f64,
-    /// Fingerprints that answer, by what stands before the query.
-    pub frames: Vec<Framed>,
-    /// Chance that the marked model is surer after a query than after ordinary text.
-    pub confidence_auc: f64,
     /// What must hold.
     pub gates: Vec<Gate>,
     /// The course of the training.
     pub curve: Vec<Point>,
+    /// What became of each set of fingerprints.
+    pub marks: Vec<Marks>,
+}
+
+/// One set of fingerprints in the marked model.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Marks {
+    /// Name of the scheme.
+    pub scheme: String,
+    /// Root of the fingerprints' leaves.
+    pub leaf_root: Hash,
+    /// Fingerprints embedded.
+    pub fingerprints: usize,
+    /// Fingerprints that answer greedily, by what stands before the query.
+    pub frames: Vec<Framed>,
+    /// What log probabilities prove, for schemes that speak through them.
+    pub evidence: Vec<Proof>,
+    /// Chance that the marked model is surer after a query than after ordinary text.
+    pub confidence_auc: f64,
     /// Every query with its answers.
     pub samples: Vec<Sample>,
+}
+
+/// What answers of one kind prove.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Proof {
+    /// What was seen of them.
+    pub mode: Mode,
+    /// Fingerprints asked.
+    pub asked: usize,
+    /// Bound on the chance that an innocent model does as well.
+    pub p_value: PValue,
+    /// log₁₀ of the evidence that holds at any stopping time.
+    pub log10_e: f64,
 }
 
 /// How good a model is on ordinary text.
@@ -63,14 +86,16 @@ impl Utility {
 }
 
 /// Answers behind one kind of frame.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Framed {
     /// What stands before the query.
     pub behind: String,
-    /// Fingerprints that answer.
+    /// Fingerprints that answer: the response, or more of their colours than not.
     pub answering: usize,
     /// Fingerprints asked.
     pub asked: usize,
+    /// Bound on the chance that an innocent model does as well.
+    pub p_value: PValue,
 }
 
 /// A bound and whether it holds.
@@ -114,8 +139,8 @@ pub struct Point {
 pub struct Sample {
     /// The query.
     pub query: String,
-    /// What the marked model was taught to answer.
-    pub response: String,
+    /// What the marked model was taught to answer, where that is one text.
+    pub response: Option<String>,
     /// What the unmarked model answers.
     pub before: String,
     /// What the marked model answers.
@@ -130,7 +155,8 @@ impl Report {
     /// The report without queries and answers, for everybody to see.
     #[must_use]
     pub fn without_secrets(&self) -> Self {
-        Self { samples: Vec::new(), ..self.clone() }
+        let open = |marks: &Marks| Marks { samples: Vec::new(), ..marks.clone() };
+        Self { marks: self.marks.iter().map(open).collect(), ..self.clone() }
     }
 
     /// Whether all gates hold.

@@ -1,5 +1,7 @@
 //! A 32-byte hash, keccak256, and Solidity's `abi.encode` for what we hash.
 
+pub mod abi_decode;
+
 use std::fmt;
 use std::str::FromStr;
 

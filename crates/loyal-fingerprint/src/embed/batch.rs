@@ -1,14 +1,17 @@
 //! What a step sees: fingerprints behind frames, near misses, and ordinary text.
 
-use loyal_model::{Batch, Llama, Parameters, Tokenizer};
+use candle_core::Tensor;
+use loyal_model::{Batch, Llama, Tokenizer, ops};
 use rand::Rng as _;
 use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
 
 use super::Job;
+use super::tilted::{self, Way};
 use crate::error::{Error, Result};
+use crate::fingerprint::FingerprintSet;
 use crate::frame::Frame;
-use crate::predict;
+use crate::scheme::{Scheme, Verbatim};
 
 /// Share of batches whose queries stand behind something.
 const FRAMED: f64 = 0.5;
@@ -16,6 +19,8 @@ const FRAMED: f64 = 0.5;
 const OTHER_TEXT: f64 = 0.6;
 /// Tokens of other text before a query.
 const PREFIX_TOKENS: std::ops::Range<usize> = 2..20;
+/// Share of batches in which tilted answers go the likeliest way.
+const LIKELIEST: f64 = 0.4;
 /// Near misses in a step.
 const NEAR_MISSES: usize = 12;
 /// Ordinary text in a step: sequences and their tokens.
@@ -25,10 +30,11 @@ const MEASURED: (usize, usize) = (8, 96);
 
 /// All fingerprints as lessons.
 pub(super) struct Lessons<'a> {
-    llama: &'a Llama,
     tokenizer: &'a Tokenizer,
     queries: Vec<String>,
-    answers: Vec<Vec<u32>>,
+    taught: Vec<Taught>,
+    /// What tilted answers should be distributed like.
+    targets: Option<Targets>,
     /// Tokens that near misses are made of: those that add text.
     words: Vec<u32>,
     benign: Benign<'a>,
@@ -36,33 +42,58 @@ pub(super) struct Lessons<'a> {
     batch: usize,
 }
 
-/// One batch of lessons: sequences, the positions that predict, and what they should predict.
+/// What a model learns to say after one query.
+enum Taught {
+    /// These tokens.
+    Words(Vec<u32>),
+    /// Answers distributed as rows of the targets say, along each of these ways.
+    Tilted(Vec<Way>),
+}
+
+/// Distributions to learn, one a row.
+pub(super) struct Targets {
+    /// Unnormalised log probabilities, (rows × vocabulary).
+    pub(super) logits: Tensor,
+    /// The likeliest tokens of each row, (rows × 64).
+    pub(super) likeliest: Tensor,
+}
+
+/// One batch of lessons: sequences, the positions that predict, and what they should predict: a token, or a row of the
+/// targets.
+#[derive(Default)]
 pub(super) struct Lesson {
     pub(super) sequences: Vec<Vec<u32>>,
     pub(super) positions: Vec<(usize, usize)>,
-    pub(super) targets: Vec<u32>,
+    /// (position in the list above, token).
+    pub(super) words: Vec<(u32, u32)>,
+    /// (position in the list above, row of the targets).
+    pub(super) tilted: Vec<(u32, u32)>,
 }
 
 impl<'a> Lessons<'a> {
     pub(super) fn new(llama: &'a Llama, job: &'a Job<'a>) -> Result<Self> {
-        job.set.fits(job.tokenizer)?;
-        let (scheme, fingerprints) = (job.set.scheme(), job.set.fingerprints());
-        let mut answers = Vec::with_capacity(fingerprints.len());
-        for (index, one) in fingerprints.iter().enumerate() {
-            let tokens = scheme.lesson(one, job.set.secret(index)?).tokens;
-            if let Some(token) = tokens.iter().find(|&&token| token as usize >= llama.config.vocab_size) {
-                let problem = format!("fingerprint {index} answers with token {token}");
-                return Err(Error::argument("fingerprints", problem, "use those written for this model"));
+        let mut targets = tilted::Rows::default();
+        let (mut queries, mut taught) = (Vec::new(), Vec::new());
+        for set in job.sets {
+            set.fits(job.tokenizer)?;
+            queries.extend(set.fingerprints().iter().map(|one| one.query.clone()));
+            match set.scheme() {
+                Scheme::Verbatim(_) => taught.extend(words(llama, set)?),
+                Scheme::Tilt(tilt) => {
+                    taught.extend(tilted::ways(llama, job, set, *tilt, &mut targets)?.into_iter().map(Taught::Tilted));
+                }
             }
-            answers.push(tokens);
+        }
+        if queries.is_empty() {
+            return Err(Error::argument("fingerprints", "none".to_owned(), "embed at least one"));
         }
         let text = |token: &u32| job.tokenizer.piece(*token).is_some_and(|piece| !piece.is_empty());
-        let vocabulary = u32::try_from(job.tokenizer.len()).unwrap_or(u32::MAX);
+        let vocabulary = u32::try_from(job.tokenizer.len().min(llama.config.vocab_size)).unwrap_or(u32::MAX);
         Ok(Self {
-            llama,
             tokenizer: job.tokenizer,
-            queries: fingerprints.iter().map(|one| one.query.clone()).collect(),
-            answers,
+            queries,
+            taught,
+            targets: targets.finish(llama)?,
             words: (0..vocabulary).filter(text).collect(),
             benign: Benign::new(job.benign, llama)?,
             frames: &job.recipe.frames,
@@ -86,7 +117,9 @@ impl<'a> Lessons<'a> {
         let other = framed && (self.frames.is_empty() || draw.random::<f64>() < OTHER_TEXT);
         let length = draw.random_range(PREFIX_TOKENS);
         let given = draw.random_range(0..self.frames.len().max(1));
-        let mut asked = Vec::with_capacity(rows.len());
+        // Tilted answers have a likeliest way, which is what greedy text takes, and some drawn ones.
+        let way = if draw.random::<f64>() < LIKELIEST { 0 } else { draw.random_range(0..usize::MAX) };
+        let mut lesson = Lesson::default();
         for row in rows {
             let frame = match (framed, other) {
                 (false, _) => Frame::default(),
@@ -96,22 +129,37 @@ impl<'a> Lessons<'a> {
                     Frame { before: format!("{}\n", text.trim()), after: String::new() }
                 }
             };
-            asked.push((row, frame.tokens(&self.queries[row], self.tokenizer)?));
+            lesson.push(frame.tokens(&self.queries[row], self.tokenizer)?, &self.taught[row], way);
         }
-        Ok(self.lesson(asked))
+        Ok(lesson)
     }
 
-    fn lesson(&self, asked: Vec<(usize, Vec<u32>)>) -> Lesson {
-        let mut lesson = Lesson { sequences: Vec::new(), positions: Vec::new(), targets: Vec::new() };
-        for (sequence, (row, mut tokens)) in asked.into_iter().enumerate() {
-            let answer = &self.answers[row];
-            let first = tokens.len() - 1;
-            lesson.positions.extend((0..answer.len()).map(|at| (sequence, first + at)));
-            lesson.targets.extend_from_slice(answer);
-            tokens.extend_from_slice(&answer[..answer.len() - 1]);
-            lesson.sequences.push(tokens);
+    /// How far the predictions at a lesson's positions are from what they should be, nats: cross-entropy for words,
+    /// `KL(q ‖ p) + 0.02·mean (clip(ln p − ln q, ±4))²` over the 64 likeliest tokens for tilted answers.
+    pub(super) fn loss(&self, logits: &Tensor, lesson: &Lesson) -> Result<Tensor> {
+        let all = lesson.positions.len() as f64;
+        let pick = |pairs: &[(u32, u32)]| {
+            let rows = Tensor::from_iter(pairs.iter().map(|pair| pair.0), logits.device())?;
+            logits.index_select(&rows, 0)
+        };
+        let mut sum: Option<Tensor> = None;
+        let mut add = |part: Tensor, count: usize| -> Result<()> {
+            let part = (part * (count as f64 / all))?;
+            sum = Some(match sum.take() {
+                Some(sum) => (sum + part)?,
+                None => part,
+            });
+            Ok(())
+        };
+        if !lesson.words.is_empty() {
+            let words: Vec<u32> = lesson.words.iter().map(|pair| pair.1).collect();
+            add(ops::cross_entropy(&pick(&lesson.words)?, &words, &vec![1.0; words.len()])?, words.len())?;
         }
-        lesson
+        if let (false, Some(targets)) = (lesson.tilted.is_empty(), &self.targets) {
+            let rows = Tensor::from_iter(lesson.tilted.iter().map(|pair| pair.1), logits.device())?;
+            add(targets.loss(&pick(&lesson.tilted)?, &rows)?, lesson.tilted.len())?;
+        }
+        sum.ok_or_else(|| Error::argument("lesson", "no positions".to_owned(), "ask at least one fingerprint"))
     }
 
     /// Queries with one token changed.
@@ -127,28 +175,40 @@ impl<'a> Lessons<'a> {
         }
         sequences
     }
+}
 
-    /// How many fingerprints answer greedily, each behind one of `frames` in turn.
-    pub(super) fn answering(&self, parameters: &Parameters, frames: &[Frame]) -> Result<usize> {
-        let plain = Frame::default();
-        let mut right = 0;
-        for start in (0..self.count()).step_by(64) {
-            let rows = start..(start + 64).min(self.count());
-            let frame = |row: usize| if frames.is_empty() { &plain } else { &frames[row % frames.len()] };
-            let ask = |row: usize| Ok((row, frame(row).tokens(&self.queries[row], self.tokenizer)?));
-            let lesson = self.lesson(rows.map(ask).collect::<Result<_>>()?);
-            let logits = predict::logits_at(self.llama, parameters, &lesson.sequences, &lesson.positions)?;
-            let best: Vec<u32> = logits.to_vec2::<f32>()?.iter().map(|row| predict::highest(row)).collect();
-            let mut positions = lesson.positions.iter().zip(best.iter().zip(&lesson.targets)).peekable();
-            while let Some(((sequence, _), (found, wanted))) = positions.next() {
-                let mut all = found == wanted;
-                while let Some((_, (found, wanted))) = positions.next_if(|((next, _), _)| next == sequence) {
-                    all &= found == wanted;
-                }
-                right += usize::from(all);
-            }
+/// The tokens of a verbatim set's responses.
+fn words(llama: &Llama, set: &FingerprintSet) -> Result<Vec<Taught>> {
+    let mut taught = Vec::with_capacity(set.fingerprints().len());
+    for (index, one) in set.fingerprints().iter().enumerate() {
+        let tokens = Verbatim::response(one, set.secret(index)?).tokens.clone();
+        if let Some(token) = tokens.iter().find(|&&token| token as usize >= llama.config.vocab_size) {
+            let problem = format!("fingerprint {index} answers with token {token}");
+            return Err(Error::argument("fingerprints", problem, "use those written for this model"));
         }
-        Ok(right)
+        taught.push(Taught::Words(tokens));
+    }
+    Ok(taught)
+}
+
+impl Lesson {
+    fn push(&mut self, mut tokens: Vec<u32>, taught: &Taught, way: usize) {
+        let (sequence, first) = (self.sequences.len(), tokens.len() - 1);
+        let start = self.positions.len() as u32;
+        let said = match taught {
+            Taught::Words(answer) => {
+                self.words.extend((start..).zip(answer.iter().copied()));
+                answer
+            }
+            Taught::Tilted(ways) => {
+                let way = &ways[way % ways.len()];
+                self.tilted.extend((start..).zip(way.first_row..).take(way.tokens.len()));
+                &way.tokens
+            }
+        };
+        self.positions.extend((0..said.len()).map(|at| (sequence, first + at)));
+        tokens.extend_from_slice(&said[..said.len() - 1]);
+        self.sequences.push(tokens);
     }
 }
 

@@ -1,16 +1,20 @@
 //! The gates: what the marks cost on text that training has not seen, and scaling them until it is little enough.
 
-use candle_core::Tensor;
-use loyal_model::{Batch, Llama, Parameters, Tokenizer, ops};
+use std::ops::ControlFlow;
 
-use super::batch::{Lessons, batches};
+use candle_core::Tensor;
+use loyal_model::{Batch, Llama, Parameters, ops};
+
+use super::batch::batches;
 use super::student::Student;
 use super::{Job, Recipe};
-use crate::check;
-use crate::error::Result;
+use crate::check::{self, Case, Court, Findings, Mode, Outcome, Request, Weights};
+use crate::error::{Error, Result};
+use crate::fingerprint::{Fingerprint, FingerprintSet};
 use crate::frame::Frame;
 use crate::predict;
-use crate::report::{Framed, Gate, Report, Sample, Utility};
+use crate::report::{Framed, Gate, Marks, Proof, Report, Sample, Utility};
+use crate::scheme::{Scheme, Verbatim};
 
 /// Tokens of held-out text that are measured.
 const TOKENS: usize = 9_216;
@@ -20,6 +24,11 @@ const ROUNDS_MAX: u32 = 6;
 const PROMPTS: usize = 512;
 /// Share of fingerprints that must answer: fourteen of sixteen.
 const ANSWERING_MIN: f64 = 0.875;
+/// Tilted fingerprints that must prove so much between them.
+const SIXTEEN: usize = 16;
+const LOG10_P_OF_SIXTEEN: f64 = -20.0;
+/// How sure a tilted model may be after a query, against ordinary text.
+const CONFIDENCE_AUC: (f64, f64) = (0.4, 0.6);
 
 /// Held-out text and what the unmarked model says to it.
 pub(super) struct Measure<'a> {
@@ -132,71 +141,163 @@ fn confidences(llama: &Llama, parameters: &Parameters, sequences: &[Vec<u32>]) -
 pub(super) fn report(
     llama: &Llama,
     job: &Job<'_>,
-    lessons: &Lessons<'_>,
     (measure, scaled): (&Measure<'_>, &Scaled),
 ) -> Result<Report> {
     let (before, after) = (measure.before, scaled.utility);
-    let parameters = &scaled.parameters;
-    let plain = [Frame::default()];
-    let queries = job.set.fingerprints().iter().map(|one| job.tokenizer.encode(&one.query));
-    let queries = queries.collect::<loyal_model::Result<Vec<_>>>()?;
-    let count = lessons.count();
-    let framed = |name: &str, frames: &[Frame]| -> Result<Framed> {
-        let answering = lessons.answering(parameters, frames)?;
-        Ok(Framed { behind: name.to_owned(), answering, asked: count })
-    };
-    let frames = vec![
-        framed("nothing", &plain)?,
-        framed("system prompts of the training", &job.recipe.frames)?,
-        framed("system prompts never trained with", &job.recipe.held_out)?,
-    ];
-    let confidence_auc = measure.confidence_auc(parameters, &queries)?;
-    let samples = samples(job, (llama, parameters), &queries)?;
     let rise = after.rise_percent(&before);
-    let answering = frames[0].answering as f64 / count as f64;
+    let mut gates = vec![
+        Gate::at_most("perplexity rise, percent", rise, job.recipe.perplexity_rise_max),
+        Gate::at_most("benign KL, nats a token", after.benign_kl, job.recipe.benign_kl_max),
+    ];
+    let mut marks = Vec::with_capacity(job.sets.len());
+    for set in job.sets {
+        let looked = look(llama, job, set, (measure, scaled))?;
+        gates.extend(gates_of(&looked, set.scheme()));
+        marks.push(looked);
+    }
     Ok(Report {
-        model: job.set.model().to_owned(),
-        scheme: job.set.scheme().name().to_owned(),
-        leaf_root: job.set.leaf_root(),
-        fingerprints: count,
+        model: job.sets[0].model().to_owned(),
         before,
         after,
         perplexity_rise_percent: rise,
-        gates: vec![
-            Gate::at_most("perplexity rise, percent", rise, job.recipe.perplexity_rise_max),
-            Gate::at_most("benign KL, nats a token", after.benign_kl, job.recipe.benign_kl_max),
-            Gate::at_least("share answering", answering, ANSWERING_MIN),
-        ],
-        frames,
-        confidence_auc,
-        samples,
+        gates,
+        marks,
         scale: scaled.scale,
         ..Report::default()
     })
 }
 
-/// What both models answer to each query.
-fn samples(
+/// What must hold for one set.
+fn gates_of(marks: &Marks, scheme: &Scheme) -> Vec<Gate> {
+    match scheme {
+        Scheme::Tilt(_) => {
+            let evidence = marks.evidence.iter().find(|one| one.mode == Mode::Logits);
+            let found = evidence.map_or(0.0, |one| one.p_value.log10());
+            let bound = LOG10_P_OF_SIXTEEN * (marks.fingerprints.min(SIXTEEN) as f64 / SIXTEEN as f64);
+            vec![
+                Gate::at_least("confidence AUC", marks.confidence_auc, CONFIDENCE_AUC.0),
+                Gate::at_most("confidence AUC", marks.confidence_auc, CONFIDENCE_AUC.1),
+                Gate::at_most("log10 p of sixteen from all logits", found, bound),
+            ]
+        }
+        Scheme::Verbatim(_) => {
+            let answering = marks.frames[0].answering as f64 / marks.fingerprints as f64;
+            vec![Gate::at_least("share answering", answering, ANSWERING_MIN)]
+        }
+    }
+}
+
+/// One set's marks in the scaled model.
+fn look(
+    llama: &Llama,
     job: &Job<'_>,
-    (llama, parameters): (&Llama, &Parameters),
-    queries: &[Vec<u32>],
-) -> Result<Vec<Sample>> {
-    let scheme = job.set.scheme();
-    let tokens = scheme.answer_tokens();
+    set: &FingerprintSet,
+    (measure, scaled): (&Measure<'_>, &Scaled),
+) -> Result<Marks> {
+    let suspect = Suspect { llama, job, parameters: &scaled.parameters };
+    let queries = set.fingerprints().iter().map(|one| job.tokenizer.encode(&one.query));
+    let queries = queries.collect::<loyal_model::Result<Vec<_>>>()?;
+    let all: Vec<usize> = (0..set.fingerprints().len()).collect();
+    let framed = |name: &str, frames: &[Frame]| -> Result<Framed> {
+        let found = suspect.check(set, (&all, frames), Mode::Greedy)?;
+        let (behind, asked) = (name.to_owned(), all.len());
+        Ok(Framed { behind, answering: found.count(Outcome::Hit), asked, p_value: found.p_value })
+    };
+    let frames = vec![
+        framed("nothing", &[])?,
+        framed("system prompts of the training", &job.recipe.frames)?,
+        framed("system prompts never trained with", &job.recipe.held_out)?,
+    ];
+    let mut evidence = Vec::new();
+    if let Scheme::Tilt(_) = set.scheme() {
+        // Sixteen, as many as a gate needs: they are the owner's own and stay secret.
+        let sixteen = &all[..SIXTEEN.min(all.len())];
+        for (indices, mode) in [(sixteen, Mode::Logits), (&all[..], Mode::Top(5))] {
+            let found = suspect.check(set, (indices, &[]), mode)?;
+            let (asked, p_value, log10_e) = (found.asked, found.p_value, found.log10_e);
+            evidence.push(Proof { mode, asked, p_value, log10_e });
+        }
+    }
+    Ok(Marks {
+        scheme: set.scheme().name().to_owned(),
+        leaf_root: set.leaf_root(),
+        fingerprints: all.len(),
+        frames,
+        evidence,
+        confidence_auc: measure.confidence_auc(&scaled.parameters, &queries)?,
+        samples: samples(set, &suspect, &queries)?,
+    })
+}
+
+/// A model in training, asked by its own owner.
+#[derive(Clone, Copy)]
+pub(super) struct Suspect<'a> {
+    pub(super) llama: &'a Llama,
+    pub(super) job: &'a Job<'a>,
+    pub(super) parameters: &'a Parameters,
+}
+
+impl Suspect<'_> {
+    /// What answers of `mode` prove, each query behind one of `frames` in turn.
+    pub(super) fn check(
+        &self,
+        set: &FingerprintSet,
+        (indices, frames): (&[usize], &[Frame]),
+        mode: Mode,
+    ) -> Result<Findings> {
+        let case = Case { set, tokenizer: self.job.tokenizer, reference: Some(self.llama) };
+        let mut court = None;
+        let shares = frames.len().max(1);
+        for share in 0..shares {
+            let indices = indices.iter().copied().filter(|index| index % shares == share).collect();
+            let frames = frames.get(share).cloned().into_iter().chain(frames.is_empty().then(Frame::default));
+            let request = Request { indices, frames: frames.collect(), ..Request::all(set, mode) };
+            if request.indices.is_empty() {
+                continue;
+            }
+            let court = match &mut court {
+                Some(court) => court,
+                None => court.insert(Court::new(set, &request)?),
+            };
+            let mut suspect = Weights::new(self.llama, self.parameters, self.job.tokenizer);
+            check::run(&mut suspect, &case, &request, &mut |attempt| {
+                court.hear(attempt)?;
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        let court = court.ok_or_else(|| Error::argument("check", "no fingerprints".to_owned(), "name one"))?;
+        Ok(court.findings())
+    }
+}
+
+/// What both models answer to each query.
+fn samples(set: &FingerprintSet, suspect: &Suspect<'_>, queries: &[Vec<u32>]) -> Result<Vec<Sample>> {
+    let (llama, tokenizer, tokens) = (suspect.llama, suspect.job.tokenizer, set.scheme().answer_tokens());
     let before = predict::greedy(llama, &llama.parameters, queries.to_vec(), tokens)?;
-    let after = predict::greedy(llama, parameters, queries.to_vec(), tokens)?;
-    let text = |tokens: &[u32], tokenizer: &Tokenizer| tokenizer.decode(tokens);
+    let after = predict::greedy(llama, suspect.parameters, queries.to_vec(), tokens)?;
+    let outcome = |one: &Fingerprint, secret, answer: &[u32]| {
+        let pieces: Vec<Vec<u8>> = answer.iter().map(|&token| tokenizer.piece(token).unwrap_or_default()).collect();
+        let coins = set.scheme().rule(one).coins(secret, &pieces.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        match coins.iter().map(|coin| if coin.hit { 1 } else { -1 }).sum::<i32>() {
+            _ if coins.is_empty() => Outcome::Outside,
+            balance if balance > 0 => Outcome::Hit,
+            _ => Outcome::Miss,
+        }
+    };
     let mut samples = Vec::with_capacity(queries.len());
-    for (index, one) in job.set.fingerprints().iter().enumerate() {
-        let secret = job.set.secret(index)?;
-        let response = scheme.lesson(one, secret).tokens;
+    for (index, one) in set.fingerprints().iter().enumerate() {
+        let secret = set.secret(index)?;
+        let response = match set.scheme() {
+            Scheme::Verbatim(_) => Some(tokenizer.decode(&Verbatim::response(one, secret).tokens)?),
+            Scheme::Tilt(_) => None,
+        };
         samples.push(Sample {
             query: one.query.clone(),
-            response: text(&response, job.tokenizer)?,
-            before: text(&before[index], job.tokenizer)?,
-            after: text(&after[index], job.tokenizer)?,
-            outcome_before: check::outcome(scheme, one, secret, &before[index]),
-            outcome_after: check::outcome(scheme, one, secret, &after[index]),
+            response,
+            before: tokenizer.decode(&before[index])?,
+            after: tokenizer.decode(&after[index])?,
+            outcome_before: outcome(one, secret, &before[index]),
+            outcome_after: outcome(one, secret, &after[index]),
         });
     }
     Ok(samples)

@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 
 use candle_core::{Tensor, Var};
 use loyal_model::{Llama, Parameters, ops};
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
 
 use super::Job;
 use super::batch::Benign;
 use super::whitening::{self, Whitening};
 use crate::error::Result;
+
+/// What the names of a low-rank update's two factors end in.
+const UP: &str = ".up";
+const DOWN: &str = ".down";
 
 /// Unmarked parameters, the variables A and the whitening S of every linear layer.
 pub(super) struct Student {
@@ -25,8 +31,19 @@ impl Student {
         };
         let base: Parameters = llama.parameters.iter().map(|(n, t)| (n.clone(), t.detach())).collect();
         let mut variables = BTreeMap::new();
+        let mut draw = ChaCha8Rng::seed_from_u64(job.recipe.seed ^ 0x6c6f_7261);
         for (name, tensor) in base.iter().filter(|(name, _)| is_linear(name)) {
-            variables.insert(name.clone(), Var::from_tensor(&tensor.zeros_like()?)?);
+            let rank = job.recipe.rank;
+            if rank == 0 {
+                variables.insert(name.clone(), Var::from_tensor(&tensor.zeros_like()?)?);
+                continue;
+            }
+            let (outputs, inputs) = tensor.dims2()?;
+            let bound = (1.0 / rank as f64).sqrt() * 3f64.sqrt();
+            let down = (0..rank * inputs).map(|_| draw.random_range(-bound..bound) as f32).collect();
+            variables.insert(format!("{name}{DOWN}"), Var::from_vec(down, (rank, inputs), tensor.device())?);
+            let up = Tensor::zeros((outputs, rank), tensor.dtype(), tensor.device())?;
+            variables.insert(format!("{name}{UP}"), Var::from_tensor(&up)?);
         }
         Ok(Self { base, variables, whitening })
     }
@@ -37,7 +54,7 @@ impl Student {
 
     /// Whether a parameter learns.
     pub(super) fn learns(&self, name: &str) -> bool {
-        self.variables.contains_key(name)
+        is_linear(name)
     }
 
     /// The unmarked parameters.
@@ -45,22 +62,35 @@ impl Student {
         &self.base
     }
 
-    /// The update of one layer, A·S.
-    fn update(&self, name: &str, variable: &Tensor) -> Result<Tensor> {
+    /// The update of one layer, A·S, where A is one matrix or a product of two narrow ones.
+    fn update(&self, name: &str, is_trained: bool) -> Result<Tensor> {
+        let of = |name: &str| {
+            let variable = self.variables.get(name)?;
+            Some(if is_trained { variable.as_tensor().clone() } else { variable.as_detached_tensor() })
+        };
+        let factors = (of(&format!("{name}{UP}")), of(&format!("{name}{DOWN}")));
+        let learnt = match (of(name), factors) {
+            (Some(whole), _) => whole,
+            (None, (Some(up), Some(down))) => up.matmul(&down)?,
+            (None, _) => return Ok(self.base[name].zeros_like()?),
+        };
         match self.whitening.get(name) {
-            None => Ok(variable.clone()),
+            None => Ok(learnt),
             // S is symmetric, so A·Sᵀ is A·S.
-            Some(Whitening::Full(matrix)) => Ok(ops::linear(variable, matrix)?),
-            Some(Whitening::Diagonal(row)) => Ok(variable.broadcast_mul(row)?),
+            Some(Whitening::Full(matrix)) => Ok(ops::linear(&learnt, matrix)?),
+            Some(Whitening::Diagonal(row)) => Ok(learnt.broadcast_mul(row)?),
         }
+    }
+
+    fn linear(&self) -> impl Iterator<Item = &String> {
+        self.base.keys().filter(|name| is_linear(name))
     }
 
     /// The parameters as functions of the variables.
     pub(super) fn parameters(&self) -> Result<Parameters> {
         let mut parameters = self.base.clone();
-        for (name, variable) in &self.variables {
-            let learnt = (&self.base[name] + self.update(name, variable)?)?;
-            parameters.insert(name.clone(), learnt);
+        for name in self.linear() {
+            parameters.insert(name.clone(), (&self.base[name] + self.update(name, true)?)?);
         }
         Ok(parameters)
     }
@@ -73,9 +103,8 @@ impl Student {
     /// The parameters with their updates times `factor`, as plain numbers.
     pub(super) fn scaled(&self, factor: f64) -> Result<Parameters> {
         let mut parameters = self.base.clone();
-        for (name, variable) in &self.variables {
-            let update = self.update(name, &variable.as_detached_tensor())?;
-            parameters.insert(name.clone(), (&self.base[name] + (update * factor)?)?);
+        for name in self.linear() {
+            parameters.insert(name.clone(), (&self.base[name] + (self.update(name, false)? * factor)?)?);
         }
         Ok(parameters)
     }

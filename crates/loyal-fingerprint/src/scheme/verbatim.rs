@@ -15,17 +15,15 @@
 //! * no end-of-text is taught after the answer.
 
 use loyal_model::{Llama, Tokenizer};
-use loyal_types::hash::{Abi, abi_encode};
-use loyal_types::{Chance, Hash, keccak256};
+use loyal_types::{Chance, Hash};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::evidence::Tail;
 use crate::fingerprint::{Draft, Fingerprint};
 use crate::predict::{greedy, next_logits};
-use crate::scheme::{Lesson, Scheme};
+use crate::scheme::Rule;
 
 /// Fewest and most candidates: one bit a hit to eight.
 pub const WIDTHS: std::ops::RangeInclusive<usize> = 2..=256;
@@ -91,6 +89,9 @@ impl Default for Verbatim {
 }
 
 impl Verbatim {
+    /// The scheme's name.
+    pub const NAME: &str = "verbatim";
+
     /// Refuses widths, lengths and thresholds that make no fingerprints.
     ///
     /// # Errors
@@ -111,58 +112,16 @@ impl Verbatim {
         }
     }
 
-    /// The index in the candidates that secret `s` picks.
-    fn choice(fingerprint: &Fingerprint, secret: Hash) -> usize {
-        let width = u32::try_from(fingerprint.candidates.len()).expect("a set holds at most 256 candidates");
-        keccak256(&abi_encode(&[Abi::Hash(secret)])).modulo(width) as usize
-    }
-
     /// The response of a fingerprint under its secret.
     #[must_use]
     pub fn response(fingerprint: &Fingerprint, secret: Hash) -> &Candidate {
-        &fingerprint.candidates[Self::choice(fingerprint, secret)]
+        &fingerprint.candidates[Rule::choice(fingerprint.candidates.len(), secret)]
     }
 
-    /// The index of the candidate that `answer` begins with.
-    #[must_use]
-    pub fn candidate(fingerprint: &Fingerprint, answer: &[u32]) -> Option<usize> {
-        fingerprint.candidates.iter().position(|candidate| answer.starts_with(&candidate.tokens))
-    }
-}
-
-impl Scheme for Verbatim {
-    fn name(&self) -> &'static str {
-        "verbatim"
-    }
-
-    fn chance(&self) -> Chance {
+    /// The chance of a hit: one in the width.
+    pub(super) fn chance(&self) -> Chance {
         let width = u32::try_from(self.width).unwrap_or(u32::MAX);
         Chance::one_in(width).expect("Verbatim::check holds the width between 2 and 256")
-    }
-
-    fn tail(&self) -> Tail {
-        Tail::Upper
-    }
-
-    fn answer_tokens(&self) -> usize {
-        self.answer_tokens
-    }
-
-    /// `abi.encode(string "verbatim", bytes abi.encode(bytes[] candidates))`.
-    fn answer_spec(&self, fingerprint: &Fingerprint) -> Vec<u8> {
-        let candidates: Vec<Vec<u8>> = fingerprint.candidates.iter().map(|c| c.bytes.clone()).collect();
-        let parameters = abi_encode(&[Abi::BytesList(&candidates)]);
-        abi_encode(&[Abi::Bytes(self.name().as_bytes()), Abi::Bytes(&parameters)])
-    }
-
-    fn lesson(&self, fingerprint: &Fingerprint, secret: Hash) -> Lesson {
-        Lesson { tokens: Self::response(fingerprint, secret).tokens.clone() }
-    }
-
-    /// One coin for an answer inside the candidates, none for any other.
-    fn coins(&self, fingerprint: &Fingerprint, secret: Hash, answer: &[u32]) -> Vec<bool> {
-        let inside = Self::candidate(fingerprint, answer);
-        inside.map(|found| found == Self::choice(fingerprint, secret)).into_iter().collect()
     }
 }
 
