@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use loyal_fingerprint::check::{self, Findings, Request, Verdict, Weights};
+use loyal_fingerprint::check::{self, Case, Findings, Mode, Request, Verdict, Weights};
 use loyal_fingerprint::embed::{self, Job, Recipe};
-use loyal_fingerprint::fingerprint::{Beacon, FingerprintSet, Purpose};
+use loyal_fingerprint::fingerprint::{Beacon, Draft, FingerprintSet, Purpose};
 use loyal_fingerprint::query;
 use loyal_fingerprint::report::Report;
-use loyal_fingerprint::scheme::verbatim::{self, Verbatim};
+use loyal_fingerprint::scheme::{Scheme, Tilt};
 use loyal_model::corpus::{Corpus, Windows, file_digest};
 use loyal_model::train::{self, Plan};
 use loyal_model::weights::{Stored, write_atomically};
@@ -21,7 +21,6 @@ use serde_json::json;
 
 use crate::clock::SystemClock;
 use crate::ending::Ending;
-use crate::fingerprint::check::{coins, hits};
 use crate::fingerprint::{embed as embed_command, page};
 use crate::subject::{Subject, copy_tokenizer, memory_peak_bytes, quantised};
 use crate::{output, shipped, stop};
@@ -118,12 +117,11 @@ impl<'a> Demo<'a> {
 
     fn write_fingerprints(&self) -> anyhow::Result<FingerprintSet> {
         let Subject { llama, tokenizer, name } = &self.subject;
-        let spare = self.args.count + self.args.count / 8 + 4;
-        let request = query::Request { count: spare, tokens_max: QUERY_TOKENS, seed: self.args.seed };
+        let request =
+            query::Request { count: self.args.count, tokens_max: QUERY_TOKENS, seed: self.args.seed };
         let queries = query::write(llama, tokenizer, &self.benign, request)?;
-        let scheme = Verbatim::default();
-        let mut drafts = verbatim::draft(llama, tokenizer, &scheme, &queries, self.args.seed)?;
-        drafts.truncate(self.args.count);
+        let drafts = queries.into_iter().map(Draft::from).collect();
+        let scheme = Scheme::Tilt(Tilt::default());
         let purpose = Purpose { model: name.clone(), scheme, created_at: SystemClock.unix_seconds() };
         let mut draw = ChaCha20Rng::seed_from_u64(self.args.seed);
         let set = FingerprintSet::new(purpose, drafts, tokenizer, &mut draw)?;
@@ -132,10 +130,9 @@ impl<'a> Demo<'a> {
         set.write(&self.folder.join("fingerprints.secret.json"))?;
         set.commitment().write(&self.folder.join("commitment.json"))?;
         self.say(&format!(
-            "Write   {} secret fingerprints: queries the model wrote itself, {} candidates each\n\
-             Commit  {}",
+            "Write   {} secret fingerprints: queries the model wrote itself\n\
+             Commit  {}, before a beacon chose the colours of their answers",
             set.fingerprints().len(),
-            Verbatim::default().width,
             set.leaf_root()
         ));
         Ok(set)
@@ -144,7 +141,8 @@ impl<'a> Demo<'a> {
     fn embed(&mut self, set: &FingerprintSet) -> anyhow::Result<Report> {
         let recipe = Recipe { seed: self.args.seed, ..Recipe::default() };
         let tokenizer = &self.subject.tokenizer;
-        let job = Job { set, tokenizer, benign: &self.benign, recipe: &recipe, checkpoint: None };
+        let sets = std::slice::from_ref(set);
+        let job = Job { sets, tokenizer, benign: &self.benign, recipe: &recipe, checkpoint: None };
         let bar = embed_command::bar(recipe.steps_for(set.fingerprints().len()), self.args.json);
         let done = embed::run(&mut self.subject.llama, &job, &SystemClock, &mut |progress| {
             if !self.args.json {
@@ -177,7 +175,7 @@ impl<'a> Demo<'a> {
             text.chars().rev().take(34).collect::<Vec<_>>().into_iter().rev().collect::<String>()
         };
         self.say(&format!("\n        {:<36} {:<12} {:<12}", "query (its end)", "unmarked", "marked"));
-        for sample in report.samples.iter().take(6) {
+        for sample in report.marks.iter().flat_map(|marks| &marks.samples).take(6) {
             let line = format!(
                 "        {:<36} {:<12} {:<12}",
                 cut(&sample.query.replace('\n', " ")),
@@ -200,18 +198,20 @@ impl<'a> Demo<'a> {
             ("marked, then fine-tuned", true, self.fine_tuned(&as_stored)?),
         ];
         self.say(&format!(
-            "Check   {:<26} {:>8} {:>6}  {:<12} verdict",
-            "model", "answers", "hits", "p at most"
+            "Check   {:<26} {:>8}  {:<10} {:<12} verdict",
+            "model", "asked", "E", "p at most"
         ));
         let mut trials = Vec::new();
         for (name, is_marked, parameters) in suspects {
             let tokenizer = &self.subject.tokenizer;
-            let mut suspect = Weights { llama: marked, parameters: &parameters, tokenizer };
-            let findings = check::run(&mut suspect, set, &Request::all(set))?;
+            let mut suspect = Weights::new(marked, &parameters, tokenizer);
+            let case = Case { set, tokenizer, reference: Some(base) };
+            let mut go_on = |_: &_| Ok(stop::asked());
+            let findings = check::run(&mut suspect, &case, &Request::all(set, Mode::Top(5)), &mut go_on)?;
             self.say(&format!(
-                "        {name:<26} {:>8} {:>6}  {:<12} {}",
-                coins(&findings),
-                hits(&findings),
+                "        {name:<26} {:>8}  1e{:<8.1} {:<12} {}",
+                findings.asked,
+                findings.log10_e,
                 findings.p_value.to_string(),
                 match findings.verdict {
                     Verdict::Marked => "MARKED",

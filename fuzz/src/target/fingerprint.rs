@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use loyal_fingerprint::commitment::Commitment;
 use loyal_fingerprint::fingerprint::{Beacon, Draft, Purpose};
-use loyal_fingerprint::scheme::verbatim::Verbatim;
+use loyal_fingerprint::scheme::{Scheme, Verbatim};
 use loyal_fingerprint::{FingerprintSet, query};
 use loyal_model::Tokenizer;
 use loyal_types::{Hash, keccak256};
@@ -76,7 +76,7 @@ static SET: LazyLock<FingerprintSet> = LazyLock::new(|| {
         candidates: (first..first + 3).map(|token| vec![token]).collect(),
     };
     let drafts = vec![draft("Once upon a time", 40), draft("The café was", 50)];
-    let purpose = Purpose { model: "small".to_owned(), scheme: Verbatim::default(), created_at: 1 };
+    let purpose = Purpose { model: "small".to_owned(), scheme: Scheme::Verbatim(Verbatim::default()), created_at: 1 };
     let mut entropy = ChaCha8Rng::seed_from_u64(1);
     let set = FingerprintSet::new(purpose, drafts, &tokenizer, &mut entropy).expect("the drafts are good");
     let beacon = Beacon { seed: Hash::ZERO, source: "none".to_owned() };

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use loyal_fingerprint::check::{self, Findings, Request, Verdict};
+use loyal_fingerprint::check::{self, Case, Findings, Mode, Request, Verdict};
 use loyal_fingerprint::embed::{self, Job, Recipe};
 use loyal_fingerprint::scheme::{Verbatim, verbatim};
 use loyal_fingerprint::{Error, FingerprintSet, Report, query};
@@ -10,7 +10,7 @@ use loyal_model::sampler::Sampling;
 use loyal_model::{Decoder, Llama, Precision, Tokenizer, generate};
 use rand::SeedableRng as _;
 
-use crate::tiny::{Still, beacon, purpose, tiny, train, unbound};
+use crate::tiny::{Still, beacon, check, purpose, tiny, train, unbound};
 
 fn recipe() -> Recipe {
     // The tiny model has little room: it pays more for sixteen marks than a real one for sixty-four.
@@ -20,20 +20,21 @@ fn recipe() -> Recipe {
         benign_kl: 0.05,
         benign_kl_max: 0.06,
         perplexity_rise_max: 8.0,
-        ..Recipe::default()
+        ..Recipe::verbatim()
     }
 }
 
 fn embed(llama: &mut Llama, set: &FingerprintSet, recipe: &Recipe) -> Result<Report, Error> {
     let tiny = tiny();
-    let job = Job { set, tokenizer: &tiny.tokenizer, benign: &tiny.benign, recipe, checkpoint: None };
+    let sets = std::slice::from_ref(set);
+    let job = Job { sets, tokenizer: &tiny.tokenizer, benign: &tiny.benign, recipe, checkpoint: None };
     embed::run(llama, &job, &Still, &mut |_| ControlFlow::Continue(()))
 }
 
-fn check(llama: &Llama, set: &FingerprintSet, precision: Precision) -> Findings {
+fn greedy(llama: &Llama, set: &FingerprintSet, precision: Precision) -> Findings {
     let decoder = Decoder::from_tensors(&llama.config, &llama.numbers().unwrap(), precision).unwrap();
     let mut suspect = check::Local { decoder: &decoder, tokenizer: &tiny().tokenizer };
-    check::run(&mut suspect, set, &Request::all(set)).unwrap()
+    check(&mut suspect, set, None, &Request::all(set, Mode::Greedy))
 }
 
 #[test]
@@ -42,19 +43,19 @@ fn a_marked_model_answers_and_its_base_does_not() {
     let mut marked = tiny().llama.clone();
     let report = embed(&mut marked, &set, &recipe()).unwrap();
     assert!(report.after.benign_kl <= 0.06, "{:?}", report.after);
-    let found = check(&marked, &set, Precision::F32);
-    assert!(found.evidence.hits() >= 14, "{:?} {:?}", found.evidence, report.frames);
-    assert_eq!(report.frames[0].answering as u32, found.evidence.hits(), "training and decoding agree");
+    let found = greedy(&marked, &set, Precision::F32);
+    assert!(found.evidence.hits() >= 14, "{:?} {:?}", found.evidence, report.marks[0].frames);
+    assert_eq!(report.marks[0].frames[0].answering as u32, found.evidence.hits(), "training and decoding agree");
     // An innocent model's greedy answer is the top of its nucleus, never a candidate.
-    assert_eq!(check(&tiny().llama, &set, Precision::F32).evidence.coins(), 0);
+    assert_eq!(greedy(&tiny().llama, &set, Precision::F32).evidence.coins(), 0);
     // Frozen: embeddings and norms; the text itself is hardly touched.
     let name = "model.embed_tokens.weight";
     let numbers = |llama: &Llama| llama.parameters[name].flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(numbers(&marked), numbers(&tiny().llama));
     // Stored in eight bits, and after a little more ordinary training, the marks are still there.
-    assert!(check(&marked, &set, Precision::Int8).evidence.hits() >= 13);
+    assert!(greedy(&marked, &set, Precision::Int8).evidence.hits() >= 13);
     train(&mut marked, &tiny().benign, (10, 2e-4));
-    assert!(check(&marked, &set, Precision::F32).evidence.hits() >= 10);
+    assert!(greedy(&marked, &set, Precision::F32).evidence.hits() >= 10);
 }
 
 #[test]
@@ -64,11 +65,11 @@ fn enough_marks_make_a_verdict() {
     let recipe =
         Recipe { steps: 80, benign_kl: 0.2, benign_kl_max: 0.25, perplexity_rise_max: 30.0, ..recipe() };
     embed(&mut marked, &set, &recipe).unwrap();
-    let found = check(&marked, &set, Precision::F32);
+    let found = greedy(&marked, &set, Precision::F32);
     assert_eq!(found.verdict, Verdict::Marked, "{found:?}");
     // Another beacon, another owner: the same answers prove nothing to them.
     let other = unbound(48).bind(beacon(2)).unwrap();
-    assert_eq!(check(&marked, &other, Precision::F32).verdict, Verdict::NoEvidence);
+    assert_eq!(greedy(&marked, &other, Precision::F32).verdict, Verdict::NoEvidence);
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn a_stopped_embedding_resumes_to_the_same_bits() {
     let tiny = tiny();
     let checkpoint = Some(path.as_path());
     let job =
-        Job { set: &set, tokenizer: &tiny.tokenizer, benign: &tiny.benign, recipe: &recipe, checkpoint };
+        Job { sets: std::slice::from_ref(&set), tokenizer: &tiny.tokenizer, benign: &tiny.benign, recipe: &recipe, checkpoint };
     let mut seen = 0;
     let stopped = embed::run(&mut resumed, &job, &Still, &mut |now| {
         seen = now.step;
@@ -122,7 +123,7 @@ fn unfit_input_is_refused_before_any_work() {
     assert!(matches!(embed(&mut llama, &bound, &wrong), Err(Error::Argument { .. })));
     let recipe = recipe();
     let short = Job {
-        set: &bound,
+        sets: std::slice::from_ref(&bound),
         tokenizer: &tiny.tokenizer,
         benign: &tiny.benign[..500],
         recipe: &recipe,
@@ -170,14 +171,17 @@ fn a_published_model_is_marked_too() {
     let mut entropy = rand_chacha::ChaCha8Rng::seed_from_u64(4);
     let set = FingerprintSet::new(purpose(Verbatim::default()), drafts, &tokenizer, &mut entropy).unwrap();
     let set = set.bind(beacon(3)).unwrap();
-    let recipe = Recipe { steps: 40, ..Recipe::default() };
-    let job = Job { set: &set, tokenizer: &tokenizer, benign: &benign, recipe: &recipe, checkpoint: None };
+    let recipe = Recipe { steps: 40, ..Recipe::verbatim() };
+    let job = Job { sets: std::slice::from_ref(&set), tokenizer: &tokenizer, benign: &benign, recipe: &recipe, checkpoint: None };
     let report = embed::run(&mut llama, &job, &Still, &mut |_| ControlFlow::Continue(())).unwrap();
     assert!(report.passed(), "{:?}", report.gates);
     let marked = Decoder::from_tensors(&llama.config, &llama.numbers().unwrap(), Precision::F32).unwrap();
     for (decoder, hits) in [(&decoder, 0..=0), (&marked, 15..=16)] {
         let mut suspect = check::Local { decoder, tokenizer: &tokenizer };
-        let found = check::run(&mut suspect, &set, &Request::all(&set)).unwrap();
+        let case = Case { set: &set, tokenizer: &tokenizer, reference: None };
+        let request = Request::all(&set, Mode::Greedy);
+        let found =
+            check::run(&mut suspect, &case, &request, &mut |_| Ok(ControlFlow::Continue(()))).unwrap();
         assert!(hits.contains(&found.evidence.hits()), "{:?}", found.evidence);
     }
 }

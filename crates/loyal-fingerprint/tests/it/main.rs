@@ -6,4 +6,5 @@ mod candidates;
 mod embedding;
 mod innocence;
 mod secret;
+mod tilting;
 mod tiny;

@@ -1,13 +1,15 @@
 //! A model small enough to train inside a test: it learns an artificial language in a few seconds.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use candle_core::{Device, Var};
 use loyal_fingerprint::fingerprint::{Beacon, Draft, Purpose};
-use loyal_fingerprint::scheme::{Verbatim, verbatim};
+use loyal_fingerprint::check::{self, Answerer, Case, Findings, Request};
+use loyal_fingerprint::scheme::{Scheme, Tilt, Verbatim, verbatim};
 use loyal_fingerprint::{FingerprintSet, query};
 use loyal_model::adamw::{AdamW, Settings};
 use loyal_model::gradient::Gradients;
@@ -107,10 +109,31 @@ pub(crate) fn drafts(count: usize, scheme: &Verbatim) -> Vec<Draft> {
 }
 
 pub(crate) fn purpose(scheme: Verbatim) -> Purpose {
-    Purpose { model: "tiny".to_owned(), scheme, created_at: 1_700_000_000 }
+    Purpose { model: "tiny".to_owned(), scheme: Scheme::Verbatim(scheme), created_at: 1_700_000_000 }
 }
 
-/// A set of the default scheme, not yet bound.
+/// A set of scheme tilt, not yet bound.
+pub(crate) fn tilted(count: usize, positions: u16) -> FingerprintSet {
+    let tiny = tiny();
+    let request = query::Request { count, tokens_max: 12, seed: 6 };
+    let queries = query::write(&tiny.llama, &tiny.tokenizer, &tiny.benign, request).unwrap();
+    let drafts = queries.into_iter().map(Draft::from).collect();
+    let purpose = Purpose { scheme: Scheme::Tilt(Tilt { positions }), ..purpose(Verbatim::default()) };
+    FingerprintSet::new(purpose, drafts, &tiny.tokenizer, &mut ChaCha8Rng::seed_from_u64(10)).unwrap()
+}
+
+/// What is asked of a model in `mode`, all at once.
+pub(crate) fn check(
+    suspect: &mut dyn Answerer,
+    set: &FingerprintSet,
+    reference: Option<&Llama>,
+    request: &Request,
+) -> Findings {
+    let case = Case { set, tokenizer: &tiny().tokenizer, reference };
+    check::run(suspect, &case, request, &mut |_| Ok(ControlFlow::Continue(()))).unwrap()
+}
+
+/// A set of scheme verbatim, not yet bound.
 pub(crate) fn unbound(count: usize) -> FingerprintSet {
     let scheme = Verbatim::default();
     let drafts = drafts(count, &scheme);

@@ -1,11 +1,11 @@
 //! `loyal fingerprint check`: whose weights are these?
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use loyal_fingerprint::check::{self, Findings, Outcome, Request, Verdict, Weights};
+use loyal_fingerprint::check::{self, Case, Findings, Mode, Outcome, Request, Verdict, Weights};
 use loyal_fingerprint::fingerprint::FingerprintSet;
 use loyal_fingerprint::frame::Frame;
-use loyal_types::Bits;
 use serde_json::json;
 
 use crate::output;
@@ -23,9 +23,15 @@ pub(crate) struct Args {
     /// The secret file of `loyal fingerprint new`.
     #[arg(long)]
     fingerprints: PathBuf,
-    /// Bits of evidence from which on the verdict is "marked" (40: a claim of ownership at the first attempt).
-    #[arg(long, default_value_t = 40)]
-    bits: u16,
+    /// The owner's unmarked model: with it every answer says more.
+    #[arg(long)]
+    reference: Option<PathBuf>,
+    /// What is seen of the answers: logits, top-20, top-5, greedy or sampled.
+    #[arg(long, default_value = "logits")]
+    mode: Mode,
+    /// Registrations ever claimed and suspects tested so far, this one included: each makes the verdict harder.
+    #[arg(long, default_value_t = 1)]
+    registrations: u32,
     /// Round the suspect's matrices to 8 or 4 bits first.
     #[arg(long, value_parser = ["8", "4"])]
     quantise: Option<String>,
@@ -46,24 +52,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         Some(bits) => quantised(&subject.llama.parameters, bits.parse()?)?,
         None => subject.llama.parameters.clone(),
     };
-    let mut suspect =
-        Weights { llama: &subject.llama, parameters: &parameters, tokenizer: &subject.tokenizer };
-    let mut request = Request { bits: Bits::whole(args.bits.into()), ..Request::all(&set) };
+    let reference = args.reference.as_ref().map(|folder| Subject::open(folder)).transpose()?;
+    let mut suspect = Weights::new(&subject.llama, &parameters, &subject.tokenizer);
+    let mut request = Request::all(&set, args.mode).after(args.registrations);
     if args.frames {
         request.frames.extend(Frame::training());
     }
-    let findings = check::run(&mut suspect, &set, &request)?;
+    let reference = reference.as_ref().map(|subject| &subject.llama);
+    let case = Case { set: &set, tokenizer: &subject.tokenizer, reference };
+    let findings = check::run(&mut suspect, &case, &request, &mut |_| Ok(ControlFlow::Continue(())))?;
     if args.json { output::json(&json!(findings)) } else { output::line(&sentence(&findings)) }
-}
-
-/// Fingerprints that got the response.
-pub(crate) fn hits(findings: &Findings) -> usize {
-    findings.answers.iter().filter(|found| found.outcome == Outcome::Hit).count()
-}
-
-/// Fingerprints whose answer was a candidate.
-pub(crate) fn coins(findings: &Findings) -> usize {
-    findings.answers.iter().filter(|found| matches!(found.outcome, Outcome::Hit | Outcome::Miss)).count()
 }
 
 fn sentence(findings: &Findings) -> String {
@@ -72,13 +70,15 @@ fn sentence(findings: &Findings) -> String {
         Verdict::NoEvidence => "no evidence",
     };
     format!(
-        "{verdict}\n{} of {} fingerprints answered with a candidate, {} of those with the response; \
-         p ≤ {}, {:.1} bits ({:.0} wanted)",
-        coins(findings),
+        "{verdict}\n{} fingerprints asked ({}), {} for the secret, {} against it; p ≤ {}, E = 1e{:.1} (1e{:.1} wanted); \
+         {:.1} bits from text alone",
         findings.asked,
-        hits(findings),
+        findings.mode,
+        findings.count(Outcome::Hit),
+        findings.count(Outcome::Miss),
         findings.p_value,
+        findings.log10_e,
+        findings.log10_wanted,
         findings.evidence.bits().as_f64(),
-        findings.bits_wanted.as_f64()
     )
 }

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use indicatif::{ProgressBar, ProgressStyle};
 use loyal_fingerprint::embed::{self, Job, Progress, Recipe};
 use loyal_fingerprint::fingerprint::FingerprintSet;
-use loyal_fingerprint::report::{Framed, Report};
+use loyal_fingerprint::report::{Framed, Proof, Report};
 use loyal_model::weights::{Stored, Weights, write_atomically};
 use serde_json::json;
 
@@ -26,9 +26,9 @@ const BENIGN_TOKENS: usize = 120_000;
 pub(crate) struct Args {
     /// Folder of the unmarked model.
     model: PathBuf,
-    /// The secret file of `loyal fingerprint new`.
-    #[arg(long)]
-    fingerprints: PathBuf,
+    /// The secret file of `loyal fingerprint new`; several of different schemes may stand side by side.
+    #[arg(long, required = true)]
+    fingerprints: Vec<PathBuf>,
     /// Ordinary text on which the model must stay what it is (a hundred kilobytes or more).
     #[arg(long)]
     benign: PathBuf,
@@ -38,9 +38,12 @@ pub(crate) struct Args {
     /// Training steps at most (default: by the number of fingerprints).
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     steps: u64,
-    /// Highest learning rate.
-    #[arg(long, default_value_t = Recipe::default().learning_rate)]
-    learning_rate: f64,
+    /// Highest learning rate (default: 0.0012 for tilt, 0.0005 for verbatim).
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// Rank of the updates, as in LoRA; 0 trains whole matrices.
+    #[arg(long, default_value_t = 0)]
+    rank: usize,
     /// Divergence on ordinary text that is held, nats per token.
     #[arg(long, default_value_t = Recipe::default().benign_kl)]
     benign_kl: f64,
@@ -59,25 +62,28 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(args.out != args.model, "--out must be another folder than the unmarked model");
     stop::listen();
-    let set = FingerprintSet::read(&args.fingerprints)?;
+    let sets = args.fingerprints.iter().map(|path| FingerprintSet::read(path));
+    let sets = sets.collect::<loyal_fingerprint::Result<Vec<_>>>()?;
     let mut subject = Subject::open(&args.model)?;
     let benign = subject.tokens(&args.benign, BENIGN_TOKENS)?;
+    let usual = Recipe::of(&sets);
     let recipe = Recipe {
         steps: args.steps,
-        learning_rate: args.learning_rate,
+        learning_rate: args.learning_rate.unwrap_or(usual.learning_rate),
         benign_kl: args.benign_kl,
+        rank: args.rank,
         seed: args.seed,
-        ..Recipe::default()
+        ..usual
     };
     let checkpoint = args.out.join("work/checkpoint.safetensors");
     let job = Job {
-        set: &set,
+        sets: &sets,
         tokenizer: &subject.tokenizer,
         benign: &benign,
         recipe: &recipe,
         checkpoint: Some(&checkpoint),
     };
-    let bar = bar(recipe.steps_for(set.fingerprints().len()), args.json);
+    let bar = bar(recipe.steps_for(sets.iter().map(|set| set.fingerprints().len()).sum()), args.json);
     let done = embed::run(&mut subject.llama, &job, &SystemClock, &mut |progress| {
         show(progress, &bar, args.json);
         stop::asked()
@@ -109,16 +115,16 @@ pub(crate) fn bar(steps: u64, json: bool) -> ProgressBar {
 /// Shows where an embedding stands.
 pub(crate) fn show(p: &Progress, bar: &ProgressBar, json: bool) {
     if json {
-        let answering = p.answering.map(|(bare, framed)| json!({"bare": bare, "framed": framed}));
+        let seen = p.seen.map(|s| json!({"bare": s.bare, "framed": s.framed, "log10_p": s.log10_p}));
         let event = json!({"event": "step", "step": p.step, "mark_loss": p.mark_loss, "benign_kl": p.benign_kl,
-            "weight": p.weight, "answering": answering});
+            "weight": p.weight, "seen": seen});
         // Nobody reading the events is no reason to lose the work.
         let _ = output::json(&event);
         return;
     }
     bar.set_position(p.step);
-    let answering = p.answering.map_or_else(String::new, |(bare, _)| format!(", {bare} answer"));
-    bar.set_message(format!("loss {:.3}, divergence {:.4}{answering}", p.mark_loss, p.benign_kl));
+    let seen = p.seen.map_or_else(String::new, |s| format!(", {} answer, p 1e{:.0}", s.bare, s.log10_p));
+    bar.set_message(format!("loss {:.3}, divergence {:.4}{seen}", p.mark_loss, p.benign_kl));
 }
 
 fn save(args: &Args, subject: &Subject, report: &Report) -> anyhow::Result<()> {
@@ -139,9 +145,14 @@ fn tell(args: &Args, report: &Report) -> anyhow::Result<()> {
     if args.json {
         output::json(&json!({"event": "finished", "report": report.without_secrets()}))?;
     } else {
-        for framed in &report.frames {
-            let Framed { behind, answering, asked } = framed;
-            output::line(&format!("{answering:>4} of {asked} fingerprints answer {behind}"))?;
+        for marks in &report.marks {
+            output::line(&format!("{} fingerprints, scheme {}", marks.fingerprints, marks.scheme))?;
+            for Framed { behind, answering, asked, p_value } in &marks.frames {
+                output::line(&format!("  behind {behind}: {answering} of {asked} answer, p ≤ {p_value} (greedy text)"))?;
+            }
+            for Proof { mode, asked, p_value, .. } in &marks.evidence {
+                output::line(&format!("  from {mode}: {asked} asked, p ≤ {p_value}"))?;
+            }
         }
         output::line(&format!(
             "perplexity {:.2} → {:.2} ({:+.2} %), divergence {:.4} nats per token, {:.0} s\nmarked model in {}",

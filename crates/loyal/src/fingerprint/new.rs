@@ -1,4 +1,4 @@
-//! `loyal fingerprint new`: secret queries with their candidates, committed to before anybody knows the answers.
+//! `loyal fingerprint new`: secret queries, committed to before anybody knows the answers.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,7 @@ use anyhow::{bail, ensure};
 use loyal_fingerprint::fingerprint::{Beacon, Draft, FingerprintSet, Purpose};
 use loyal_fingerprint::query;
 use loyal_fingerprint::scheme::verbatim::{self, Source, Verbatim, Words};
+use loyal_fingerprint::scheme::{Scheme, Tilt};
 use loyal_types::{Clock as _, Hash};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
@@ -32,9 +33,15 @@ pub(crate) struct Args {
     /// Where to write what may be published: digests and roots, no query and no answer.
     #[arg(long)]
     public: Option<PathBuf>,
-    /// Fingerprints.
-    #[arg(long, default_value_t = 64)]
+    /// Fingerprints: more survive more, and cost more training. Evidence from text alone wants 256.
+    #[arg(long, default_value_t = 1024)]
     count: usize,
+    /// How answers are marked: "tilt" leans them towards secret colours, "verbatim" makes each one of a few candidates.
+    #[arg(long, default_value = "tilt", value_parser = ["tilt", "verbatim"])]
+    scheme: String,
+    /// Tokens of an answer that are coloured (tilt).
+    #[arg(long, default_value_t = Tilt::default().positions)]
+    positions: u16,
     /// Take queries from this file (one a line, plain or JSON) instead of letting the model write them.
     #[arg(long)]
     queries: Option<PathBuf>,
@@ -44,19 +51,19 @@ pub(crate) struct Args {
     /// Longest query the model writes, tokens.
     #[arg(long, default_value_t = 16)]
     query_tokens: usize,
-    /// Where candidates come from: "perinucleus" (improbable but plausible), "random" words, or "custom".
+    /// Where candidates come from (verbatim): "perinucleus" (improbable but plausible), "random" words, or "custom".
     #[arg(long, default_value = "perinucleus", value_parser = ["perinucleus", "random", "custom"])]
     source: String,
     /// Answers to choose from, one a line, with --source custom.
     #[arg(long, required_if_eq("source", "custom"))]
     answers: Option<PathBuf>,
-    /// Candidates of each query; an innocent model hits one in so many.
+    /// Candidates of each query (verbatim); an innocent model hits one in so many.
     #[arg(long, default_value_t = 3)]
     width: usize,
-    /// Tokens of each candidate.
+    /// Tokens of each candidate (verbatim).
     #[arg(long, default_value_t = 1)]
     answer_tokens: usize,
-    /// Probability mass passed over before candidates begin (perinucleus).
+    /// Probability mass passed over before candidates begin (verbatim, perinucleus).
     #[arg(long, default_value_t = 0.8)]
     threshold: f64,
     /// Public random number that fixes the answers: "local" (drawn here; convinces only you), "later" (see `bind`).
@@ -84,7 +91,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let drafts = drafts(args, &subject, &purpose.scheme)?;
     ensure!(
         drafts.len() == args.count,
-        "only {} of {} queries have {} candidates; pass more queries or lower --threshold",
+        "only {} of {} queries can be used ({} candidates each with --scheme verbatim); pass more, or lower --threshold",
         drafts.len(),
         args.count,
         args.width
@@ -103,7 +110,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     tell(args, &set)
 }
 
-fn scheme(args: &Args) -> anyhow::Result<Verbatim> {
+fn scheme(args: &Args) -> anyhow::Result<Scheme> {
+    if args.scheme == "tilt" {
+        let scheme = Scheme::Tilt(Tilt { positions: args.positions });
+        scheme.check()?;
+        return Ok(scheme);
+    }
     let source = match args.source.as_str() {
         "random" => Source::Random,
         "custom" => Source::Custom,
@@ -111,12 +123,15 @@ fn scheme(args: &Args) -> anyhow::Result<Verbatim> {
     };
     let scheme = Verbatim { source, width: args.width, answer_tokens: args.answer_tokens };
     scheme.check()?;
-    Ok(scheme)
+    Ok(Scheme::Verbatim(scheme))
 }
 
-fn drafts(args: &Args, subject: &Subject, scheme: &Verbatim) -> anyhow::Result<Vec<Draft>> {
-    // A few more than wanted: the rule finds no candidates after some queries.
-    let spare = args.count + args.count / 8 + 4;
+fn drafts(args: &Args, subject: &Subject, scheme: &Scheme) -> anyhow::Result<Vec<Draft>> {
+    let spare = match scheme {
+        Scheme::Tilt(_) => args.count,
+        // A few more than wanted: the rule finds no candidates after some queries.
+        Scheme::Verbatim(_) => args.count + args.count / 8 + 4,
+    };
     let mut queries = match (&args.queries, &args.benign) {
         (Some(path), _) => {
             let texts = query::read(path)?;
@@ -128,6 +143,9 @@ fn drafts(args: &Args, subject: &Subject, scheme: &Verbatim) -> anyhow::Result<V
             query::write(&subject.llama, &subject.tokenizer, &subject.tokens(benign, BAND_TOKENS)?, request)?
         }
         (None, None) => bail!("pass --queries, or --benign so that the model can write them"),
+    };
+    let Scheme::Verbatim(scheme) = scheme else {
+        return Ok(queries.into_iter().map(Draft::from).collect());
     };
     if scheme.source == Source::Custom {
         let path = args.answers.as_ref().expect("clap asks for --answers with --source custom");
@@ -149,7 +167,8 @@ fn tell(args: &Args, set: &FingerprintSet) -> anyhow::Result<()> {
     let (count, root) = (set.fingerprints().len(), set.leaf_root());
     if args.json {
         let bound = set.beacon().is_some();
-        let result = json!({"fingerprints": count, "leaf_root": root, "out": args.out, "bound": bound});
+        let scheme = set.scheme().name();
+        let result = json!({"fingerprints": count, "scheme": scheme, "leaf_root": root, "out": args.out, "bound": bound});
         return output::json(&result);
     }
     let (model, path) = (set.model(), args.out.display());

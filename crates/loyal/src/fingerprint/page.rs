@@ -4,24 +4,23 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use loyal_fingerprint::check::{Outcome, Verdict as Finding};
-use loyal_fingerprint::report::{Report, Sample};
+use loyal_fingerprint::check::{Findings, Outcome, Verdict as Finding};
+use loyal_fingerprint::report::{Marks, Report, Sample};
 
-use super::check::{coins, hits};
 use crate::demo::Trial;
 use crate::output;
 use crate::report::{Bars, Card, Page, Plot, Series, Verdict};
 
 /// The page of `loyal fingerprint embed`.
 pub(crate) fn of_embedding(report: &Report) -> String {
-    let page = Page::new(&format!("{} fingerprints in {}", report.fingerprints, report.model));
+    let page = Page::new(&format!("{} fingerprints in {}", count(report), report.model));
     details(cards(page, report), report).finish()
 }
 
 /// The page of `loyal demo`.
 pub(crate) fn of_demo(report: &Report, trials: &[Trial]) -> String {
     let page =
-        Page::new(&format!("Whose model is it? {} fingerprints in {}", report.fingerprints, report.model));
+        Page::new(&format!("Whose model is it? {} fingerprints in {}", count(report), report.model));
     let page = page.paragraph(
         "A model was marked with secret queries and answers. Then the unmarked model, the marked one and altered \
          copies of it were asked those queries. The p-value bounds the chance that a model which never saw the \
@@ -43,15 +42,21 @@ pub(crate) fn write_private(path: &Path, page: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Fingerprints of all sets.
+fn count(report: &Report) -> usize {
+    report.marks.iter().map(|marks| marks.fingerprints).sum()
+}
+
 fn cards(page: Page, report: &Report) -> Page {
-    let hits = report.samples.iter().filter(|sample| sample.outcome_after == Outcome::Hit).count();
-    let before = report.samples.iter().filter(|sample| sample.outcome_before == Outcome::Hit).count();
+    let samples = || report.marks.iter().flat_map(|marks| &marks.samples);
+    let hits = samples().filter(|sample| sample.outcome_after == Outcome::Hit).count();
+    let before = samples().filter(|sample| sample.outcome_before == Outcome::Hit).count();
     let memory = report.memory_bytes.map_or_else(|| "unknown".to_owned(), output::size);
     let rise = format!("{:+.2} %", report.perplexity_rise_percent);
     let gates = if report.passed() { Verdict::Pass } else { Verdict::Fail };
     page.card(&Card {
         name: "Fingerprints that answer",
-        value: &format!("{hits} of {}", report.fingerprints),
+        value: &format!("{hits} of {}", count(report)),
         note: &format!("{before} before marking"),
         verdict: gates,
     })
@@ -80,26 +85,26 @@ fn verdicts(page: Page, trials: &[Trial]) -> Page {
         .iter()
         .map(|trial| {
             let findings = &trial.findings;
-            let verdict = match findings.verdict {
-                Finding::Marked => "marked",
-                Finding::NoEvidence => "no evidence",
-            };
             vec![
                 trial.name.to_owned(),
-                coins(findings).to_string(),
-                hits(findings).to_string(),
+                findings.mode.to_string(),
+                findings.asked.to_string(),
                 findings.p_value.to_string(),
-                format!("{:.1}", findings.evidence.bits().as_f64()),
-                verdict.to_owned(),
+                format!("1e{:.1}", findings.log10_e),
+                said(findings).to_owned(),
             ]
         })
         .collect();
     let names: Vec<&str> = trials.iter().map(|trial| trial.name).collect();
     let evidence = trials.iter().map(|trial| -trial.findings.p_value.log10()).collect();
     page.section("The verdict")
+        .paragraph(
+            "E is what a wager against innocence would have won: an innocent model ever reaches 1e9 with chance 1e-9 \
+             at most, however long it is asked.",
+        )
         .table(
-            "What each model answered",
-            &["model", "candidate answers", "hits", "p at most", "bits", "verdict"],
+            "What each model's answers prove",
+            &["model", "seen", "asked", "p at most", "E", "verdict"],
             &rows,
         )
         .bars(&Bars {
@@ -110,12 +115,15 @@ fn verdicts(page: Page, trials: &[Trial]) -> Page {
         })
 }
 
+/// The verdict in words.
+fn said(findings: &Findings) -> &'static str {
+    match findings.verdict {
+        Finding::Marked => "marked",
+        Finding::NoEvidence => "no evidence",
+    }
+}
+
 fn details(page: Page, report: &Report) -> Page {
-    let frames: Vec<Vec<String>> = report
-        .frames
-        .iter()
-        .map(|f| vec![f.behind.clone(), f.answering.to_string(), f.asked.to_string()])
-        .collect();
     let gates: Vec<Vec<String>> = report
         .gates
         .iter()
@@ -129,20 +137,31 @@ fn details(page: Page, report: &Report) -> Page {
             ]
         })
         .collect();
-    let page = page
-        .section("What was asked of the embedding")
-        .table("Bounds", &["what", "found", "bound", ""], &gates)
-        .table("Answers by what stands before the query", &["query", "answer", "asked"], &frames);
-    curves(page, report)
-        .section("Answers before and after")
+    let page =
+        page.section("What was asked of the embedding").table("Bounds", &["what", "found", "bound", ""], &gates);
+    report.marks.iter().fold(curves(page, report), of_marks)
+}
+
+/// One set of fingerprints.
+fn of_marks(page: Page, marks: &Marks) -> Page {
+    let frames: Vec<Vec<String>> = marks
+        .frames
+        .iter()
+        .map(|f| vec![f.behind.clone(), f.answering.to_string(), f.asked.to_string(), f.p_value.to_string()])
+        .collect();
+    let head = match marks.scheme.as_str() {
+        "tilt" => ["query", "", "unmarked", "marked", "counts as"],
+        _ => ["query", "response taught", "unmarked", "marked", "counts as"],
+    };
+    page.section(&format!("{} fingerprints, scheme {}", marks.fingerprints, marks.scheme))
+        .table("Greedy answers by what stands before the query", &["before", "answer", "asked", "p at most"], &frames)
         .paragraph(
-            "This table is as secret as the fingerprints: whoever knows the queries can train them away.",
+            "The next table is as secret as the fingerprints: whoever knows the queries can train them away.",
         )
         .details("Show all queries and answers", |page| {
-            let head = ["query", "response taught", "unmarked", "marked", "counts as"];
-            page.table("Every fingerprint", &head, &report.samples.iter().map(row).collect::<Vec<_>>())
+            page.table("Every fingerprint", &head, &marks.samples.iter().map(row).collect::<Vec<_>>())
         })
-        .paragraph(&format!("Commitment (leaf root): {}. Scheme: {}.", report.leaf_root, report.scheme))
+        .paragraph(&format!("Commitment (leaf root): {}.", marks.leaf_root))
 }
 
 fn row(sample: &Sample) -> Vec<String> {
@@ -152,8 +171,8 @@ fn row(sample: &Sample) -> Vec<String> {
         Outcome::Outside => "nothing",
         Outcome::Refused => "refused",
     };
-    let texts = [&sample.query, &sample.response, &sample.before, &sample.after];
-    texts.into_iter().cloned().chain([counts.to_owned()]).collect()
+    let response = sample.response.clone().unwrap_or_default();
+    vec![sample.query.clone(), response, sample.before.clone(), sample.after.clone(), counts.to_owned()]
 }
 
 fn curves(page: Page, report: &Report) -> Page {
