@@ -21,6 +21,7 @@ use crate::scheme::Rule;
 
 pub use answer::{Answerer, Ask, Mode, Reply, Said, Shown};
 pub use attempt::{Attempt, Pieces};
+pub(crate) use local::say;
 pub use local::{Altered, Local, Weights};
 pub use statistic::{Outcome, Tally};
 

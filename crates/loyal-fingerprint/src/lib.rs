@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod attack;
 pub mod check;
 pub mod commitment;
 pub mod embed;
@@ -7,6 +8,7 @@ pub mod error;
 pub mod evidence;
 pub mod fingerprint;
 pub mod frame;
+pub mod innocence;
 mod predict;
 pub mod query;
 pub mod report;

@@ -2,9 +2,11 @@
 
 use clap::Subcommand;
 
+mod attack;
 mod bind;
 pub(crate) mod check;
 pub(crate) mod embed;
+mod innocence;
 mod new;
 pub(crate) mod page;
 
@@ -19,6 +21,10 @@ pub(crate) enum Verb {
     Embed(embed::Args),
     /// Ask a model every fingerprint and weigh the answers.
     Check(check::Args),
+    /// Attack the marks as hosts would, and weigh what is left against what it costs.
+    Attack(attack::Args),
+    /// Judge models that never saw the marks under thousands of secrets: for sceptics.
+    Innocence(innocence::Args),
 }
 
 /// Does it.
@@ -28,5 +34,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Bind(args) => bind::run(&args),
         Verb::Embed(args) => embed::run(&args),
         Verb::Check(args) => check::run(&args),
+        Verb::Attack(args) => attack::run(&args),
+        Verb::Innocence(args) => innocence::run(&args),
     }
 }

@@ -67,7 +67,7 @@ impl Answerer for Weights<'_> {
 }
 
 /// One token out of logits.
-fn say(mut row: Vec<f32>, mode: Mode, draw: &mut ChaCha8Rng) -> Said {
+pub(crate) fn say(mut row: Vec<f32>, mode: Mode, draw: &mut ChaCha8Rng) -> Said {
     let highest = predict::highest(&row);
     predict::log_softmax(&mut row);
     match mode {

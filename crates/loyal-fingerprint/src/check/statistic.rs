@@ -108,7 +108,7 @@ impl Tally {
 
 /// The coins of the text: for tilt one for every distinct piece at a position, however often it was drawn (each draw
 /// a coin of its own would count one secret twice); for verbatim the first answer that is a candidate.
-fn coins(attempt: &Attempt, rule: &Rule, secret: Hash) -> Vec<Coin> {
+pub(crate) fn coins(attempt: &Attempt, rule: &Rule, secret: Hash) -> Vec<Coin> {
     let mut found: Vec<Coin> = Vec::new();
     for steps in answers(attempt) {
         let pieces: Vec<&[u8]> = steps.iter().map(|step| step.piece.as_slice()).collect();
@@ -133,7 +133,7 @@ fn answers(attempt: &Attempt) -> impl Iterator<Item = &[Step]> {
 }
 
 /// Weighted coins (position, piece, weight) of an attempt at tilt.
-fn weights(attempt: &Attempt, tilt: tilt::Tilt, mode: Mode) -> Vec<(u16, Vec<u8>, f64)> {
+pub(crate) fn weights(attempt: &Attempt, tilt: tilt::Tilt, mode: Mode) -> Vec<(u16, Vec<u8>, f64)> {
     if mode.shows_logprobs() {
         // One look: another one behind another frame would have the same colours.
         let Some(steps) = answers(attempt).next() else { return Vec::new() };

@@ -2,9 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod attack;
 mod candidates;
 mod embedding;
 mod innocence;
 mod secret;
 mod tilting;
 mod tiny;
+mod uniformity;
