@@ -31,7 +31,7 @@ impl Journal {
             .open(path)
             .map_err(failed("opening"))?;
         let mut bytes = Vec::new();
-        file.by_ref().take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed("reading"))?;
+        (&file).take(BYTES_MAX + 1).read_to_end(&mut bytes).map_err(failed("reading"))?;
         let remedy = "it belongs to another battery: choose another folder, or move it away";
         if bytes.len() as u64 > BYTES_MAX {
             return Err(Error::malformed(path, "more than 128 MiB", remedy));
