@@ -47,6 +47,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let status = chain.status();
     if args.json {
         let accounts = Accounts::load(folder)?.map(|made| made.addresses()).unwrap_or_default();
+        let accounts: Vec<_> = accounts.iter().map(ToString::to_string).collect();
         output::json(&json!({
             "url": url,
             "webSocketUrl": web_socket_url,

@@ -73,7 +73,7 @@ fn a_chain_that_ended_is_read_from_its_folder_and_goes_elsewhere() {
     let place = Place::new();
     let chain = Running::start(&place, &["--well-known"]);
     let account = chain.said["accounts"][0].clone();
-    assert_eq!(account, "0xf39fd6e51aad88f6f4ce6ab8827279cfffb92266");
+    assert_eq!(account, "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266");
     for _ in 0..5 {
         chain.request("evm_mine", &json!([]));
     }
