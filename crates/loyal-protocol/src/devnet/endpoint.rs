@@ -8,7 +8,11 @@ use std::{
 
 use jsonrpsee::{
     Methods, RpcModule,
-    core::{BoxError, http_helpers::read_body, middleware::RpcServiceBuilder},
+    core::{
+        BoxError,
+        http_helpers::{HttpError, read_body},
+        middleware::RpcServiceBuilder,
+    },
     server::{
         BatchRequestConfig, HttpBody, HttpRequest, PingConfig, ServerConfig, ServerHandle, StopHandle,
         TowerService, TowerServiceBuilder, stop_channel,
@@ -151,7 +155,8 @@ impl Endpoint {
         self.builder.clone().set_rpc_middleware(rpc).build(self.methods.clone(), self.stop.clone())
     }
 
-    /// Answers the body of a POST request as the server does, inside a tokio runtime; the HTTP status and the body.
+    /// Answers the body of a POST request as the server does, inside a tokio runtime: the HTTP status and the body,
+    /// which is empty where it is no JSON, as after a notification.
     ///
     /// # Errors
     /// [`Error::Unsupported`] where the answer cannot be read, which is not known to happen.
@@ -166,8 +171,11 @@ impl Endpoint {
         let answer = self.service(client).call(request).await.map_err(bad)?;
         let status = answer.status().as_u16();
         let (head, body) = answer.into_parts();
-        let read = read_body(&head.headers, body, u32::MAX).await;
-        Ok((status, read.map_err(|error| bad(error.into()))?.0))
+        match read_body(&head.headers, body, u32::MAX).await {
+            Ok((body, _)) => Ok((status, body)),
+            Err(HttpError::Malformed) => Ok((status, Vec::new())),
+            Err(error) => Err(bad(error.into())),
+        }
     }
 }
 

@@ -433,7 +433,8 @@ fn a_client_beyond_its_rate_slows_nobody_else() {
 fn an_endpoint_answers_as_the_server_does() {
     let served = Served::new(&Limits::default());
     let endpoint = Endpoint::new(served.chain.clone(), &Limits::default()).unwrap();
-    let requests: [&[u8]; 5] = [
+    let requests: [&[u8]; 6] = [
+        br#"{"jsonrpc":"2.0","method":"eth_gasPrice","params":[]}"#,
         br#"{"jsonrpc":"2.0","id":7,"method":"eth_gasPrice","params":[]}"#,
         br#"[{"jsonrpc":"2.0","id":1,"method":"eth_chainId"},{"jsonrpc":"2.0","id":2,"method":"no_such"}]"#,
         br#"{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newHeads"]}"#,
