@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
+mod chain;
 mod fingerprint;
 mod model;
 mod weights;
@@ -42,6 +43,12 @@ pub(crate) const TARGETS: &[Target] = &[
     fingerprint::FINGERPRINT_SET,
     fingerprint::COMMITMENT,
     fingerprint::QUERIES,
+    chain::CHAIN_REQUEST,
+    chain::CHAIN_RPC,
+    chain::CHAIN_TRANSACTION,
+    chain::CHAIN_EXPORT,
+    chain::CHAIN_GENESIS,
+    chain::CHAIN_ACCOUNTS,
 ];
 
 /// The target of a name.

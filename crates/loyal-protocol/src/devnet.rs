@@ -10,9 +10,12 @@ mod account;
 mod args;
 mod at;
 mod block;
+mod bound;
 mod call;
 mod chain;
+mod client;
 mod diff;
+mod endpoint;
 mod env;
 mod export;
 mod fault;
@@ -22,7 +25,6 @@ mod genesis;
 mod method;
 mod origin;
 mod pool;
-mod rate;
 mod record;
 mod reply;
 mod server;
@@ -34,11 +36,14 @@ mod subscription;
 mod time;
 mod view;
 
+pub use alloy_primitives::{Address, U256};
+
 pub use account::{Account, Accounts};
 pub use chain::Chain;
+pub use endpoint::{Endpoint, Limits};
 pub use fault::Fault;
 pub use genesis::{Allocation, CREATE2_FACTORY, DEVELOPMENT_CHAIN_ID, FeeRules, Genesis, StateRoot};
-pub use server::{Limits, Server, serve, serve_here};
+pub use server::{Server, serve, serve_here};
 pub use status::Status;
 pub use store::{Retention, Store};
 

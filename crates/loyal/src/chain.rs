@@ -3,21 +3,22 @@
 use std::{
     fs::File,
     io::{BufReader, BufWriter},
-    net::{SocketAddr, TcpListener},
-    path::{Path, PathBuf},
+    net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
 };
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use loyal_protocol::devnet::{Accounts, Chain, Genesis, Limits, Store, serve_here};
-use loyal_types::Clock as _;
+use loyal_protocol::devnet::{Accounts, Chain, Status, Store};
 use serde_json::json;
 
 use crate::{clock::SystemClock, output};
 
-/// What an account of a new development chain has: 10,000 ether.
-const BALANCE: &str = "10000000000000000000000";
+mod reach;
+mod serve;
+
+use reach::{Reach, is_locked, open};
 
 /// What can be done with the embedded chain.
 #[derive(Debug, Subcommand)]
@@ -28,7 +29,7 @@ pub(crate) enum Verb {
     Status(StatusArgs),
     /// List the accounts made for the chain, with their balances.
     Accounts(AccountsArgs),
-    /// Set an account's balance (development chains only, while the chain is not running).
+    /// Set an account's balance (development chains only).
     Fund(FundArgs),
     /// Write the whole chain to a file, one block a line.
     Export(FileArgs),
@@ -64,13 +65,32 @@ pub(crate) struct RunArgs {
     /// Let other machines reach a development chain.
     #[arg(long)]
     beyond_loopback: bool,
+    /// Keep transactions, receipts and logs of the newest COUNT blocks alone; all of them unless given.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    keep_blocks: Option<u64>,
+    /// Let at least so much time pass between two blocks; transactions that come meanwhile share one.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=60_000))]
+    interval: u64,
+    /// Say in JSON, on one line, where the chain listens.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The chain asked: one that runs, or the one of a folder.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Source {
+    #[command(flatten)]
+    folder: Folder,
+    /// Ask the running chain at this address; found by itself where `loyal chain run` serves the folder.
+    #[arg(long, value_name = "URL")]
+    chain: Option<String>,
 }
 
 /// What `loyal chain status` is told.
 #[derive(Debug, clap::Args)]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
-    folder: Folder,
+    source: Source,
     /// Answer in JSON.
     #[arg(long)]
     json: bool,
@@ -80,7 +100,7 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct AccountsArgs {
     #[command(flatten)]
-    folder: Folder,
+    source: Source,
     /// Answer in JSON.
     #[arg(long)]
     json: bool,
@@ -90,7 +110,7 @@ pub(crate) struct AccountsArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct FundArgs {
     #[command(flatten)]
-    folder: Folder,
+    source: Source,
     /// The account.
     account: String,
     /// Its new balance, in wei.
@@ -109,7 +129,7 @@ pub(crate) struct FileArgs {
 /// Does it.
 pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
-        Verb::Run(args) => serve(&args),
+        Verb::Run(args) => serve::run(&args),
         Verb::Status(args) => status(&args),
         Verb::Accounts(args) => accounts(&args),
         Verb::Fund(args) => fund(&args),
@@ -118,51 +138,12 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     }
 }
 
-fn serve(args: &RunArgs) -> anyhow::Result<()> {
-    let store = Store::open(&args.folder.folder)?;
-    let genesis = match (Chain::genesis_of(&store)?, &args.genesis) {
-        (_, Some(path)) => {
-            let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            Genesis::parse(&text).with_context(|| path.display().to_string())?
-        }
-        (Some(genesis), None) => genesis,
-        (None, None) => development(args)?,
-    };
-    let chain = Arc::new(Chain::open(store, genesis, Arc::new(SystemClock))?);
-    let listener = TcpListener::bind(args.listen).with_context(|| args.listen.to_string())?;
-    output::line(&format!("http://{}", listener.local_addr()?))?;
-    let status = chain.status();
-    output::say(&format!("chain {} at block {}; Ctrl-C ends it", status.chain_id, status.block));
-    let limits = Limits { beyond_loopback: args.beyond_loopback, ..Limits::default() };
-    Ok(serve_here(listener, chain, &limits)?)
-}
-
-/// A new development chain with accounts of its own, their keys beside the store.
-fn development(args: &RunArgs) -> anyhow::Result<Genesis> {
-    let accounts = if args.well_known {
-        Accounts::well_known()
-    } else {
-        Accounts::derive(&rand::random(), args.accounts)
-    };
-    accounts.save(&args.folder.folder)?;
-    Ok(Genesis::development(&accounts.addresses(), BALANCE.parse()?, SystemClock.unix_seconds()))
-}
-
-/// The chain of a folder that has one.
-fn open(folder: &Path) -> anyhow::Result<Chain> {
-    let store = Store::open(folder)?;
-    let genesis = Chain::genesis_of(&store)?;
-    let genesis = genesis.with_context(|| {
-        format!("{}: there is no chain here; `loyal chain run` starts one", folder.display())
-    })?;
-    Ok(Chain::open(store, genesis, Arc::new(SystemClock))?)
-}
-
 fn status(args: &StatusArgs) -> anyhow::Result<()> {
-    let status = open(&args.folder.folder)?.status();
+    let said = Reach::find(&args.source)?.request("loyal_status", json!([]))?;
     if args.json {
-        return output::json(&serde_json::to_value(&status)?);
+        return output::json(&said);
     }
+    let status: Status = serde_json::from_value(said)?;
     output::pairs(&[
         ("chain id", status.chain_id.to_string()),
         ("for development", if status.development { "yes" } else { "no" }.to_owned()),
@@ -175,10 +156,10 @@ fn status(args: &StatusArgs) -> anyhow::Result<()> {
 }
 
 fn accounts(args: &AccountsArgs) -> anyhow::Result<()> {
-    let folder = &args.folder.folder;
+    let folder = &args.source.folder.folder;
     let made = Accounts::load(folder)?;
     let made = made.with_context(|| format!("{}: no accounts were made here", folder.display()))?;
-    let chain = open(folder)?;
+    let chain = Reach::find(&args.source)?;
     let mut rows = Vec::new();
     for address in made.addresses() {
         let balance = chain.request("eth_getBalance", json!([address, "latest"]))?;
@@ -198,11 +179,11 @@ fn accounts(args: &AccountsArgs) -> anyhow::Result<()> {
 fn fund(args: &FundArgs) -> anyhow::Result<()> {
     let account = args.account.parse().with_context(|| format!("{}: not an account", args.account))?;
     let balance = args.balance.parse().with_context(|| format!("{}: not a number of wei", args.balance))?;
-    Ok(open(&args.folder.folder)?.fund(account, balance)?)
+    Reach::find(&args.source)?.fund(account, balance)
 }
 
 fn export(args: &FileArgs) -> anyhow::Result<()> {
-    let chain = open(&args.folder.folder)?;
+    let chain = open(&args.folder.folder).map_err(stopped_first)?;
     let file = File::create(&args.file).with_context(|| args.file.display().to_string())?;
     let last = chain.export(&mut BufWriter::new(&file))?;
     file.sync_all().with_context(|| args.file.display().to_string())?;
@@ -215,8 +196,14 @@ fn import(args: &FileArgs) -> anyhow::Result<()> {
         Ok(BufReader::new(File::open(&args.file).with_context(|| args.file.display().to_string())?))
     };
     let genesis = Chain::genesis_of_export(&mut read()?)?;
-    let chain = Chain::open(Store::open(&args.folder.folder)?, genesis, Arc::new(SystemClock))?;
+    let store = Store::open(&args.folder.folder).map_err(|error| stopped_first(error.into()))?;
+    let chain = Chain::open(store, genesis, Arc::new(SystemClock))?;
     let last = chain.import(&mut read()?)?;
     output::say(&format!("the chain is at block {last}"));
     Ok(())
+}
+
+/// Export and import need the chain's file for themselves.
+fn stopped_first(error: anyhow::Error) -> anyhow::Error {
+    if is_locked(&error) { error.context("end `loyal chain run` first") } else { error }
 }

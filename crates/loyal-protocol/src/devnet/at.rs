@@ -69,8 +69,10 @@ impl Chain {
         if number == head.tip.block {
             return Ok(At::newest(head));
         }
-        let block = head.view.block(number)?;
-        let block = block.ok_or_else(|| Error::Unknown { what: format!("block {number}") })?;
+        if number > head.tip.block {
+            return Err(Error::Unknown { what: format!("block {number}") });
+        }
+        let block = head.view.sealed_block(number)?;
         let step = Some(block.step);
         Ok(At { block: Arc::new(block), step, ..At::newest(head) })
     }

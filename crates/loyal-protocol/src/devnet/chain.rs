@@ -1,6 +1,9 @@
 //! The chain: one writer that seals blocks, any number of readers.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Duration,
+};
 
 use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bytes, U256};
@@ -40,6 +43,8 @@ struct Writer {
     store: Store,
     cache: Cache,
     snapshots: Vec<Snapshot>,
+    /// When the last block was sealed by this process.
+    sealed: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +68,8 @@ pub struct Chain {
     clock: Arc<dyn Clock + Send>,
     head: RwLock<Head>,
     writer: Mutex<Writer>,
+    /// The least time between two blocks.
+    interval: Duration,
     pool: Mutex<Pool>,
     time: Mutex<Time>,
     sealing: Mutex<bool>,
@@ -103,13 +110,27 @@ impl Chain {
             genesis,
             clock,
             head: RwLock::new(head),
-            writer: Mutex::new(Writer { store, cache: Cache::default(), snapshots: Vec::new() }),
+            writer: Mutex::new(Writer {
+                store,
+                cache: Cache::default(),
+                snapshots: Vec::new(),
+                sealed: None,
+            }),
+            interval: Duration::ZERO,
             pool: Mutex::default(),
             time: Mutex::new(Time { ahead: tip.ahead, next: None }),
             sealing: Mutex::new(true),
             filters: Mutex::default(),
             watch,
         })
+    }
+
+    /// The same chain with at least `interval` between two blocks: transactions that come meanwhile share the next.
+    /// Without it a block is sealed as soon as the one before is on disk and a transaction waits.
+    #[must_use]
+    pub fn sealing_every(mut self, interval: Duration) -> Self {
+        self.interval = interval;
+        self
     }
 
     /// The genesis of the chain in `store`, if there is one.
@@ -135,7 +156,7 @@ impl Chain {
         let signed = Signed::read(raw)?;
         let hash = signed.hash;
         match self.enter(signed)? {
-            Entry::Ready(fate) if *hold(&self.sealing) => self.wait(&fate).map(|()| hash),
+            Entry::Ready(fates) if *hold(&self.sealing) => self.wait_all(&fates).map(|()| hash),
             Entry::Ready(_) | Entry::Later => Ok(hash),
         }
     }
@@ -152,7 +173,7 @@ impl Chain {
         }
         let sealing = *hold(&self.sealing);
         let wait = |entry: Result<(B256, Entry)>| match entry? {
-            (hash, Entry::Ready(fate)) if sealing => self.wait(&fate).map(|()| hash),
+            (hash, Entry::Ready(fates)) if sealing => self.wait_all(&fates).map(|()| hash),
             (hash, _) => Ok(hash),
         };
         entries.into_iter().map(wait).collect()
@@ -171,6 +192,14 @@ impl Chain {
         pool.insert(signed, nonce)
     }
 
+    /// Waits for a transaction and for those that it let go: nobody else waits for them. Its own fate is the answer.
+    fn wait_all(&self, fates: &[Fate]) -> Result<()> {
+        let mut told = fates.iter().map(|fate| self.wait(fate));
+        let own = told.next().unwrap_or(Ok(()));
+        told.for_each(drop);
+        own
+    }
+
     fn wait(&self, fate: &Fate) -> Result<()> {
         loop {
             if let Some(fate) = fate.get() {
@@ -178,9 +207,17 @@ impl Chain {
             }
             let mut writer = hold(&self.writer);
             if fate.get().is_none() {
+                self.rest(&writer);
                 self.seal_waiting(&mut writer)?;
             }
         }
+    }
+
+    /// Waits until a block may follow the last one; transactions gather meanwhile.
+    fn rest(&self, writer: &Writer) {
+        let Some(sealed) = writer.sealed else { return };
+        let since = self.clock.elapsed().saturating_sub(sealed);
+        std::thread::sleep(self.interval.saturating_sub(since));
     }
 
     /// Seals one block of waiting transactions, if any wait.
@@ -282,6 +319,7 @@ impl Chain {
         };
         let tip = step.commit(&writer.store)?;
         writer.cache = state.into_cache();
+        writer.sealed = Some(self.clock.elapsed());
         *hold(&self.time) = after;
         self.publish(Head { tip, block: Arc::new(block), view: writer.store.view()? });
         Ok(outcome)
@@ -336,7 +374,10 @@ impl Chain {
     /// Whether transactions are sealed as they come, or wait for [`Chain::mine`].
     pub(crate) fn set_sealing(&self, sealing: bool) -> Result<()> {
         *hold(&self.sealing) = sealing;
-        if sealing { self.seal_waiting(&mut hold(&self.writer)) } else { Ok(()) }
+        while sealing && self.pool().is_ready() {
+            self.seal_waiting(&mut hold(&self.writer))?;
+        }
+        Ok(())
     }
 
     /// Sets a balance, between two blocks.

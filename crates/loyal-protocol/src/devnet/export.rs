@@ -53,8 +53,7 @@ impl Chain {
         write(out, &First { loyal_chain: FORM, genesis: self.genesis().clone() })?;
         let mut step = 0;
         for number in 1..=head.tip.block {
-            let block = head.view.block(number)?;
-            let block = block.ok_or_else(|| Error::Damaged { what: format!("block {number} is missing") })?;
+            let block = head.view.sealed_block(number)?;
             let fundings = head.view.fundings(step, block.step)?;
             let included = reply::transactions(&head.view, &block)?;
             let transactions = included.into_iter().map(|included| included.raw).collect();

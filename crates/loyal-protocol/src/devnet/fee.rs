@@ -31,8 +31,7 @@ impl Chain {
         let mut rewards = Vec::new();
         let mut next = None;
         for number in history.oldest_block..=last {
-            let block = newest.view.block(number)?;
-            let block = block.ok_or_else(|| Error::Damaged { what: format!("block {number} is missing") })?;
+            let block = newest.view.sealed_block(number)?;
             let header = &block.header;
             history.base_fee_per_gas.push(header.base_fee_per_gas.unwrap_or_default().into());
             history.gas_used_ratio.push(header.gas_used as f64 / header.gas_limit as f64);

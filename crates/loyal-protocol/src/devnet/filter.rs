@@ -86,7 +86,7 @@ impl Chain {
         let found = match &watched {
             Watched::Blocks => {
                 let last = head.tip.block.min(next + LOG_COUNT_MAX as u64 - 1);
-                let hashes = (next..=last).map(|number| Ok(block(&head.view, number)?.hash));
+                let hashes = (next..=last).map(|number| Ok(head.view.sealed_block(number)?.hash));
                 (json!(hashes.collect::<Result<Vec<B256>>>()?), last)
             }
             Watched::Logs(filter) => {
@@ -149,7 +149,7 @@ fn scan(view: &View, filter: &Filter, blocks: std::ops::RangeInclusive<u64>) -> 
     }
     let mut logs = Vec::new();
     for number in blocks {
-        logs.extend(in_block(view, &block(view, number)?, filter)?);
+        logs.extend(in_block(view, &view.sealed_block(number)?, filter)?);
         if logs.len() > LOG_COUNT_MAX {
             let what = format!("query returned more than {LOG_COUNT_MAX} results; narrow the block range");
             return Err(Error::Limit { what });
@@ -168,8 +168,4 @@ pub(crate) fn in_block(view: &View, block: &Block, filter: &Filter) -> Result<Ve
         logs.extend(reply::logs(block, index, &included).filter(|log| filter.matches(&log.inner)));
     }
     Ok(logs)
-}
-
-fn block(view: &View, number: u64) -> Result<Block> {
-    view.block(number)?.ok_or_else(|| Error::Damaged { what: format!("block {number} is missing") })
 }

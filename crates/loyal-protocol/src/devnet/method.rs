@@ -82,6 +82,7 @@ pub(crate) const METHODS: &[Method] = &[
     method("eth_uninstallFilter", |chain, args| {
         Ok(json!(chain.uninstall_filter(args.required(0, "filter id")?)))
     }),
+    method("loyal_status", |chain, _| to_value(chain.status())),
 ];
 
 /// Methods that a development chain alone answers.

@@ -33,8 +33,8 @@ pub(crate) struct Pool {
 /// What became of a transaction on entering the pool.
 #[derive(Debug)]
 pub(crate) enum Entry {
-    /// It runs in the next block.
-    Ready(Fate),
+    /// It can run, and so can what waited for its nonce: the fates of both, in order of nonce.
+    Ready(Vec<Fate>),
     /// It waits for an earlier nonce.
     Later,
 }
@@ -52,6 +52,11 @@ impl Pool {
     /// Waiting transactions: ready ones, and ones whose nonce is not due.
     pub(crate) fn counts(&self) -> (usize, usize) {
         (self.ready.len(), self.later.len())
+    }
+
+    /// Whether a transaction can run now.
+    pub(crate) fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// A waiting transaction by its hash.
@@ -87,13 +92,15 @@ impl Pool {
         }
         self.fates.insert(signed.hash, fate.clone());
         self.ready.push_back(signed);
+        let mut fates = vec![fate];
         let mut due = due + 1;
         while let Some(waiting) = self.later.remove(&(from, due)) {
+            fates.extend(self.fates.get(&waiting.hash).cloned());
             self.ready.push_back(waiting);
             due += 1;
         }
         self.next.insert(from, due);
-        Ok(Entry::Ready(fate))
+        Ok(Entry::Ready(fates))
     }
 
     fn check_later(&self, signed: &Signed) -> Result<()> {

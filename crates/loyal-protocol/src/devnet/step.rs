@@ -11,6 +11,9 @@ use super::{
 };
 use crate::{Error, Result};
 
+/// Blocks before a block whose hashes code in it can ask for.
+const BLOCKHASH_COUNT: u64 = 256;
+
 /// What one step adds to the store.
 #[derive(Debug)]
 pub(crate) struct Step<'a> {
@@ -182,6 +185,30 @@ fn forget(write: &WriteTransaction, tip: &mut Tip, retention: Retention) -> Resu
         }
         forget_transactions(write, tip.oldest_block)?;
         tip.oldest_block += 1;
+    }
+    forget_headers(write, *tip)
+}
+
+/// Drops headers that nothing can ask for again: their bodies are gone, and neither the newest block nor one that
+/// the chain can still go back to reaches them by BLOCKHASH. Block 0 stays, to know the chain by.
+fn forget_headers(write: &WriteTransaction, tip: Tip) -> Result<()> {
+    let mut block = write.open_table(store::BLOCK)?;
+    let mut block_hash = write.open_table(store::BLOCK_HASH)?;
+    let mut funding = write.open_table(store::FUNDING)?;
+    for _ in 0..2 {
+        let Some(oldest) = block.range(1..tip.oldest_block)?.next() else { break };
+        let (number, Block { hash, step, .. }) = {
+            let (number, value) = oldest?;
+            (number.value(), decode(value.value())?)
+        };
+        let reaching = block.get(number + BLOCKHASH_COUNT + 1)?;
+        let reaching = reaching.map(|value| decode::<Block>(value.value())).transpose()?;
+        if reaching.is_none_or(|block| block.step >= tip.oldest_step) {
+            break;
+        }
+        block.remove(number)?;
+        block_hash.remove(hash.0)?;
+        funding.retain_in(..=step, |_, _| false)?;
     }
     Ok(())
 }

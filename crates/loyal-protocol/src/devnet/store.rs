@@ -35,7 +35,8 @@ pub(crate) const TRANSACTION: TableDefinition<'_, (u64, u32), &[u8]> = TableDefi
 pub(crate) const TRANSACTION_HASH: TableDefinition<'_, [u8; 32], (u64, u32)> =
     TableDefinition::new("transaction_hash");
 
-/// How much of the past a store keeps. Headers and the newest state are kept always.
+/// How much of the past a store keeps. The newest state is kept always, and a header as long as its block's content, a
+/// state that can be asked for, or BLOCKHASH needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// Steps whose state can still be asked for or reverted to.
@@ -72,6 +73,11 @@ impl Store {
             .map_err(|error| Error::Store { why: format!("{}: {error}", folder.display()) })?;
         let path = folder.join(FILE);
         sound(|| Self::open_file(path))
+    }
+
+    /// Whether `folder` has a store.
+    pub fn is_in(folder: &Path) -> bool {
+        folder.join(FILE).is_file()
     }
 
     fn open_file(path: PathBuf) -> Result<Self> {

@@ -92,7 +92,10 @@ async fn tell(sink: &SubscriptionSink, chain: &Arc<Chain>, number: u64, watched:
 
 fn messages(chain: &Chain, number: u64, watched: &Watched) -> Result<Vec<SubscriptionMessage>> {
     let head = chain.head();
-    let Some(block) = head.view.block(number)? else { return Ok(Vec::new()) };
+    if number > head.tip.block {
+        return Ok(Vec::new());
+    }
+    let block = head.view.sealed_block(number)?;
     match watched {
         Watched::Heads => Ok(vec![message(&reply::header(&block))?]),
         Watched::Logs(filter) => filter::in_block(&head.view, &block, filter)?.iter().map(message).collect(),

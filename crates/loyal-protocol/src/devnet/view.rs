@@ -92,6 +92,16 @@ impl View {
         self.block.get(number)?.map(|value| decode(value.value())).transpose()
     }
 
+    /// A block that was sealed; an error where it is no longer kept.
+    pub(crate) fn sealed_block(&self, number: u64) -> Result<Block> {
+        let pruned = || self.tip().map(|tip| tip.is_some_and(|tip| number < tip.oldest_block));
+        match self.block(number)? {
+            Some(block) => Ok(block),
+            None if pruned()? => Err(Error::Pruned { what: format!("block {number}") }),
+            None => Err(Error::Damaged { what: format!("block {number} is missing") }),
+        }
+    }
+
     pub(crate) fn block_number(&self, hash: B256) -> Result<Option<u64>> {
         Ok(self.block_hash.get(hash.0)?.map(|value| value.value()))
     }

@@ -1,11 +1,22 @@
 //! Blocks, receipts and state after transactions.
 
+use std::{
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
 use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, keccak256};
-use loyal_protocol::devnet::Chain;
+use loyal_protocol::devnet::{Chain, Store};
+use loyal_types::Clock;
 use serde_json::json;
 
-use crate::kit::{ask, chain, deployment, ether, number, receipt, refused, sign, signer, transfer, tx};
+use crate::kit::{
+    START, ask, chain, deployment, ether, genesis, number, receipt, refused, sign, signer, transfer, tx,
+};
 
 fn balance(chain: &Chain, address: Address, block: &str) -> U256 {
     ask(chain, "eth_getBalance", json!([address, block])).as_str().unwrap().parse().unwrap()
@@ -228,4 +239,65 @@ fn an_absent_account_that_delegates_gets_no_refund() {
     // EIP-7702: 21,000 and 25,000 an authorization; a present account gives back 12,500, at most a fifth.
     assert_eq!(used(false), 46_000);
     assert_eq!(used(true), 46_000 - 46_000 / 5);
+}
+
+#[test]
+fn what_waited_for_a_nonce_is_sealed_though_one_block_cannot_hold_it() {
+    let (chain, _) = chain();
+    let to = Address::with_last_byte(0x32);
+    // Each allows itself a million gas, so thirty fill a block.
+    for nonce in 1..=40 {
+        chain.send(sign(&signer(3), tx(nonce, to, Bytes::new()))).unwrap();
+    }
+    assert_eq!(chain.status().waiting, (0, 40));
+    chain.send(sign(&signer(3), tx(0, to, Bytes::new()))).unwrap();
+    assert_eq!((chain.status().waiting, chain.status().block), ((0, 0), 2));
+    ask(&chain, "evm_setAutomine", json!([false]));
+    for nonce in 41..=80 {
+        chain.send(sign(&signer(3), tx(nonce, to, Bytes::new()))).unwrap();
+    }
+    assert_eq!((chain.status().waiting, chain.status().block), ((40, 0), 2));
+    ask(&chain, "evm_setAutomine", json!([true]));
+    assert_eq!((chain.status().waiting, chain.status().block), ((0, 0), 4));
+}
+
+/// A clock that, once armed, answers when four transactions wait.
+#[derive(Default)]
+struct Patient {
+    armed: AtomicBool,
+    chain: OnceLock<Weak<Chain>>,
+}
+
+impl Clock for Patient {
+    fn unix_seconds(&self) -> u64 {
+        START
+    }
+
+    fn elapsed(&self) -> Duration {
+        if self.armed.swap(false, Ordering::SeqCst) {
+            let chain = self.chain.get().and_then(Weak::upgrade).unwrap();
+            while chain.status().waiting.0 < 4 {
+                std::thread::yield_now();
+            }
+        }
+        Duration::ZERO
+    }
+}
+
+#[test]
+fn transactions_that_come_within_the_interval_share_a_block() {
+    let clock = Arc::new(Patient::default());
+    let chain = Chain::open(Store::in_memory().unwrap(), genesis(), clock.clone()).unwrap();
+    let chain = Arc::new(chain.sealing_every(Duration::from_millis(1)));
+    clock.chain.set(Arc::downgrade(&chain)).unwrap();
+    let send =
+        |sender, nonce| chain.send(sign(&signer(sender), transfer(nonce, Address::ZERO, U256::from(1))));
+    send(0, 0).unwrap();
+    clock.armed.store(true, Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        for sender in 1..=4 {
+            scope.spawn(move || send(sender, 0).unwrap());
+        }
+    });
+    assert_eq!(chain.status().block, 2);
 }

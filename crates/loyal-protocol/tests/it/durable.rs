@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
 use loyal_protocol::{
     Error,
     devnet::{Chain, Retention, Store},
@@ -357,4 +357,43 @@ fn a_store_keeps_what_its_retention_says() {
     assert_eq!(ask(&chain, "eth_getBalance", json!([Address::with_last_byte(0xcc), "latest"])), "0x32");
     assert!(chain.export(&mut Vec::new()).is_err());
     assert_eq!(ether(1), U256::from(10).pow(U256::from(18)));
+}
+
+#[test]
+fn a_store_with_retention_is_bounded_and_still_reverts() {
+    let store = Store::with_backend(InMemoryBackend::new()).unwrap();
+    let store = store.keeping(Retention { state_count_max: 5, block_count_max: 3 });
+    let chain = Chain::open(store, genesis(), HandClock::at(START)).unwrap();
+    chain.fund(Address::with_last_byte(0xdd), ether(1)).unwrap();
+    for next in 0..400 {
+        send_one(&chain, 0, next).unwrap();
+    }
+    let header = |block: u64| chain.request("eth_getBlockByNumber", json!([format!("{block:#x}"), false]));
+    // The newest block reaches 256 hashes back, and so do those that can be gone back to.
+    assert!(header(100).unwrap_err().message.contains("no longer kept"), "the header is gone");
+    assert_eq!(header(0).unwrap()["number"], "0x0", "block 0 stays");
+    assert_eq!(header(500).unwrap(), json!(null));
+    assert!(chain.request("eth_feeHistory", json!(["0x400", "latest", []])).unwrap_err().code != -32603);
+    assert!(chain.export(&mut Vec::new()).unwrap_err().to_string().contains("no longer kept"));
+    let hash = block_hash(&chain, 400 - 255);
+    assert_ne!(hash, B256::ZERO, "BLOCKHASH reaches 256 blocks back");
+    let snapshot = ask(&chain, "evm_snapshot", json!([]));
+    for next in 400..403 {
+        send_one(&chain, 0, next).unwrap();
+    }
+    assert_eq!(ask(&chain, "evm_revert", json!([snapshot])), true);
+    assert_eq!(chain.status().block, 400);
+    assert_eq!(block_hash(&chain, 400 - 255), hash);
+    send_one(&chain, 0, 400).unwrap();
+}
+
+/// What BLOCKHASH says in a call inside the pending block.
+fn block_hash(chain: &Chain, number: u64) -> B256 {
+    // PUSH2 number, BLOCKHASH, PUSH0, MSTORE, PUSH1 32, PUSH0, RETURN
+    let [high, low] = u16::try_from(number).unwrap().to_be_bytes();
+    let code =
+        alloy_primitives::hex::encode_prefixed([0x61, high, low, 0x40, 0x5f, 0x52, 0x60, 32, 0x5f, 0xf3]);
+    let at = Address::with_last_byte(0xee);
+    let said = ask(chain, "eth_call", json!([{"to": at}, "latest", {at.to_string(): {"code": code}}]));
+    serde_json::from_value(said).unwrap()
 }

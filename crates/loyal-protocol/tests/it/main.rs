@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::needless_pass_by_value, reason = "a test's helpers are tests too")]
 
 mod account;
+mod alloy;
 mod blocks;
 mod clients;
 mod conformance;

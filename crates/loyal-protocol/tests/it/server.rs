@@ -10,7 +10,7 @@ use std::{
 use alloy_primitives::{Address, U256};
 use loyal_protocol::{
     Error,
-    devnet::{Chain, Limits, Store, serve},
+    devnet::{Chain, Endpoint, Limits, Store, serve},
 };
 use serde_json::{Value, json};
 
@@ -404,4 +404,59 @@ fn broken_transactions_are_refused() {
             assert!([-32003, -32005].contains(&fault.code), "{fault}");
         }
     }
+}
+
+fn answered(endpoint: &Endpoint, client: &str, body: &[u8]) -> (u16, Value) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (status, body) = runtime.block_on(endpoint.answer(client.parse().unwrap(), body.to_vec())).unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+}
+
+#[test]
+fn a_client_beyond_its_rate_slows_nobody_else() {
+    let (chain, clock) = chain();
+    let limits = Limits { request_rate_max: 3, ..Limits::default() };
+    let endpoint = Endpoint::new(Arc::new(chain), &limits).unwrap();
+    let body = br#"{"jsonrpc":"2.0","id":1,"method":"eth_chainId"}"#;
+    let code = |client: &str| answered(&endpoint, client, body).1["error"]["code"].as_i64();
+    for _ in 0..3 {
+        assert_eq!(code("192.0.2.1"), None);
+    }
+    assert_eq!(code("192.0.2.1"), Some(-32005));
+    assert_eq!(code("192.0.2.2"), None);
+    assert_eq!(code("2001:db8::1"), None);
+    clock.elapsed_ms.fetch_add(1_000, Ordering::SeqCst);
+    assert_eq!(code("192.0.2.1"), None);
+}
+
+#[test]
+fn an_endpoint_answers_as_the_server_does() {
+    let served = Served::new(&Limits::default());
+    let endpoint = Endpoint::new(served.chain.clone(), &Limits::default()).unwrap();
+    let requests: [&[u8]; 6] = [
+        br#"{"jsonrpc":"2.0","method":"eth_gasPrice","params":[]}"#,
+        br#"{"jsonrpc":"2.0","id":7,"method":"eth_gasPrice","params":[]}"#,
+        br#"[{"jsonrpc":"2.0","id":1,"method":"eth_chainId"},{"jsonrpc":"2.0","id":2,"method":"no_such"}]"#,
+        br#"{"jsonrpc":"2.0","id":1,"method":"eth_subscribe","params":["newHeads"]}"#,
+        b"[[[[",
+        b"",
+    ];
+    for request in requests {
+        let (status, body) = post(&served.address, request).unwrap();
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        assert_eq!(answered(&endpoint, "127.0.0.1", request), (status, body));
+    }
+}
+
+#[test]
+fn connections_beyond_the_bound_are_closed() {
+    let served = Served::new(&Limits { connection_count_max: 2, ..Limits::default() });
+    let held = [Socket::connect(&served.address), Socket::connect(&served.address)];
+    let mut third = TcpStream::connect(&served.address).unwrap();
+    // It is closed, or refused in words, but not left waiting.
+    let _ = third.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    let mut said = String::new();
+    let _ = third.read_to_string(&mut said);
+    assert!(said.is_empty() || said.starts_with("HTTP/1.1 429"), "{said}");
+    drop(held);
 }

@@ -1,11 +1,6 @@
-//! Requests per second, and batches: one of signed transactions becomes one block.
+//! What stands before the methods: the client's rate, and batches: one of signed transactions becomes one block.
 
-use std::{
-    borrow::Cow,
-    future::Future,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{borrow::Cow, future::Future, net::IpAddr, sync::Arc};
 
 use alloy_primitives::Bytes;
 use jsonrpsee::{
@@ -13,51 +8,39 @@ use jsonrpsee::{
     server::{BatchResponseBuilder, MethodResponse, ResponsePayload},
     types::{ErrorObjectOwned, Id, Request},
 };
+use tower::Layer;
 
-use super::{
-    args::Args,
-    chain::{Chain, hold},
-    fault::Fault,
-};
+use super::{args::Args, chain::Chain, client::Rates, fault::Fault};
 use crate::Error;
 
-/// A bucket that fills with `per_second` requests a second and holds as many.
-#[derive(Debug)]
-pub(crate) struct Rate {
-    per_second: f64,
-    level: Mutex<(f64, Duration)>,
+/// Puts [`Bounded`] before the methods, for one client.
+#[derive(Debug, Clone)]
+pub(crate) struct BoundLayer {
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) rates: Arc<Rates>,
+    pub(crate) client: IpAddr,
+    pub(crate) answer_bytes_max: u32,
 }
 
-impl Rate {
-    pub(crate) fn new(per_second: u32, now: Duration) -> Self {
-        Self { per_second: per_second.into(), level: Mutex::new((per_second.into(), now)) }
-    }
+impl<S> Layer<S> for BoundLayer {
+    type Service = Bounded<S>;
 
-    /// Takes `count` requests from the bucket, if they are there.
-    pub(crate) fn take(&self, count: usize, now: Duration) -> bool {
-        let mut level = hold(&self.level);
-        let filled = level.0 + now.saturating_sub(level.1).as_secs_f64() * self.per_second;
-        *level = (filled.min(self.per_second), now);
-        let enough = level.0 >= count as f64;
-        if enough {
-            level.0 -= count as f64;
-        }
-        enough
+    fn layer(&self, inner: S) -> Bounded<S> {
+        Bounded { inner, bounds: self.clone() }
     }
 }
 
 /// The service before the methods.
 #[derive(Debug, Clone)]
 pub(crate) struct Bounded<S> {
-    pub(crate) inner: S,
-    pub(crate) chain: Arc<Chain>,
-    pub(crate) rate: Arc<Rate>,
-    pub(crate) answer_bytes_max: u32,
+    inner: S,
+    bounds: BoundLayer,
 }
 
 impl<S> Bounded<S> {
     fn admit(&self, count: usize) -> Result<(), ErrorObjectOwned> {
-        if self.rate.take(count, self.chain.clock().elapsed()) {
+        let BoundLayer { rates, chain, client, .. } = &self.bounds;
+        if rates.take(*client, count, chain.clock().elapsed()) {
             return Ok(());
         }
         Err(Fault::from(Error::Limit { what: "too many requests; slow down".into() }).into())
@@ -91,7 +74,8 @@ where
 
     fn batch<'a>(&self, batch: Batch<'a>) -> impl Future<Output = MethodResponse> + Send + 'a {
         let admitted = self.admit(batch.len());
-        let (inner, chain, limit) = (self.inner.clone(), self.chain.clone(), self.answer_bytes_max);
+        let (inner, chain, limit) =
+            (self.inner.clone(), self.bounds.chain.clone(), self.bounds.answer_bytes_max);
         async move {
             if let Err(error) = admitted {
                 return MethodResponse::error(Id::Null, error);
