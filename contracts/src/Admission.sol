@@ -4,7 +4,7 @@ pragma solidity =0.8.37;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {CredentialState, ICredentialRegistry} from "./interfaces/ICredentialRegistry.sol";
-import {Hosting, HostingState} from "./interfaces/IGate.sol";
+import {Hosting, HostingState, IGate} from "./interfaces/IGate.sol";
 import {ChannelConfig, IInvocationChannel} from "./interfaces/IInvocationChannel.sol";
 import {IRegistry} from "./interfaces/IRegistry.sol";
 import {IRevenueRouter} from "./interfaces/IRevenueRouter.sol";
@@ -50,7 +50,7 @@ struct Showing {
 
 /// @title Whether an invocation is to be answered, as far as a contract can know
 /// @notice The host asks the same questions in the same order, and some more; it must come to the same code.
-abstract contract Admission {
+contract Admission {
     using Messages for Credential;
     using Messages for Invocation;
 
@@ -59,6 +59,8 @@ abstract contract Admission {
 
     /// @notice Models and the domain of messages.
     IRegistry public immutable registry;
+    /// @notice Hostings.
+    IGate public immutable gate;
     /// @notice Issuers and revocations.
     ICredentialRegistry public immutable credentials;
     /// @notice Escrow of invocations.
@@ -68,11 +70,13 @@ abstract contract Admission {
 
     constructor(
         IRegistry registry_,
+        IGate gate_,
         ICredentialRegistry credentials_,
         IInvocationChannel channel_,
         IRevenueRouter router_
     ) {
         registry = registry_;
+        gate = gate_;
         credentials = credentials_;
         channel = channel_;
         router = router_;
@@ -80,15 +84,12 @@ abstract contract Admission {
 
     /// @notice The first reason to refuse, or `Admitted`.
     function admit(Showing calldata showing) external view returns (Refusal) {
-        Hosting memory hosting = hostingOf(showing.invocation.hostingId);
+        Hosting memory hosting = gate.hostingOf(showing.invocation.hostingId);
         Refusal refusal = _judgeCredential(showing, hosting);
         if (refusal == Refusal.Admitted) refusal = _judgeInvocation(showing, hosting);
         if (refusal == Refusal.Admitted) refusal = _judgePayment(showing, hosting);
         return refusal;
     }
-
-    /// @notice A hosting.
-    function hostingOf(uint256 hostingId) public view virtual returns (Hosting memory);
 
     function _judgeCredential(Showing calldata showing, Hosting memory hosting) private view returns (Refusal) {
         Credential calldata credential = showing.credential;
@@ -102,8 +103,8 @@ abstract contract Admission {
             && _fits(uint160(credential.builder), uint160(showing.builder))
             && _fits(uint160(credential.asset), uint160(hosting.asset));
         if (!place) return Refusal.CredentialHosting;
-        bool same = credential.holder != address(0)
-            && showing.invocation.credentialId == registry.digest(credential.hash());
+        bool same =
+            credential.holder != address(0) && showing.invocation.credentialId == registry.digest(credential.hash());
         if (!same) return Refusal.CredentialHolder;
         if (state == CredentialState.OutOfDate) return Refusal.CredentialTime;
         if (state == CredentialState.Revoked) return Refusal.CredentialRevoked;
@@ -115,8 +116,7 @@ abstract contract Admission {
         bool request = invocation.requestHash == showing.requestHash
             && _fits(uint256(showing.credential.requestHash), uint256(showing.requestHash));
         if (!request) return Refusal.RequestMismatch;
-        bool version =
-            invocation.version == hosting.version && registry.isServeable(hosting.modelId, hosting.version);
+        bool version = invocation.version == hosting.version && registry.isServeable(hosting.modelId, hosting.version);
         if (!version) return Refusal.VersionInactive;
         if (hosting.state != HostingState.Active) return Refusal.HostingInactive;
         bool signed = SignatureChecker.isValidSignatureNowCalldata(
@@ -142,12 +142,10 @@ abstract contract Admission {
         bytes32 digest = channel.getVoucherDigest(channelId, showing.maxClaimableAmount);
         address authorizer = showing.channel.payerAuthorizer;
         if (authorizer == address(0)) {
-            return SignatureChecker.isValidSignatureNowCalldata(
-                showing.channel.payer, digest, showing.voucherSignature
-            );
+            return SignatureChecker.isValidSignatureNowCalldata(showing.channel.payer, digest, showing.voucherSignature);
         }
-        (address signer, ECDSA.RecoverError error,) = ECDSA.tryRecoverCalldata(digest, showing.voucherSignature);
-        return error == ECDSA.RecoverError.NoError && signer == authorizer;
+        (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(digest, showing.voucherSignature);
+        return failure == ECDSA.RecoverError.NoError && signer == authorizer;
     }
 
     /// @dev Zero stands for "any".

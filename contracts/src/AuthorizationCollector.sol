@@ -30,9 +30,8 @@ contract AuthorizationCollector is IDepositCollector {
         (uint256 validAfter, uint256 validBefore, uint256 salt, bytes memory signature) =
             abi.decode(collectorData, (uint256, uint256, uint256, bytes));
         bytes32 nonce = keccak256(abi.encode(channelId, salt));
-        IAuthorizedTransfer(token).receiveWithAuthorization(
-            payer, address(this), amount, validAfter, validBefore, nonce, signature
-        );
+        IAuthorizedTransfer(token)
+            .receiveWithAuthorization(payer, address(this), amount, validAfter, validBefore, nonce, signature);
         IERC20(token).safeTransfer(channel, amount);
     }
 }

@@ -64,9 +64,7 @@ contract Beacon is IBeacon {
         bool early = block.timestamp + 1 days < start;
         require(!early && block.timestamp + REVEAL_SECONDS < start, Beacon_NotReady(epoch));
         Terms memory terms = Terms(court, msg.sender, msg.sender, currency, bytes32("validator"));
-        require(
-            vault.boundOf(terms) >= parameters.get(Parameter.ValidatorSeat), Beacon_NotValidator(msg.sender)
-        );
+        require(vault.boundOf(terms) >= parameters.get(Parameter.ValidatorSeat), Beacon_NotValidator(msg.sender));
         require(commitOf[epoch][msg.sender] == 0 && commitment != 0, Beacon_Repeated(epoch));
         commitOf[epoch][msg.sender] = commitment;
         _draws[epoch].commits += 1;

@@ -6,10 +6,7 @@ import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
-import {Admission} from "./Admission.sol";
-import {ICredentialRegistry} from "./interfaces/ICredentialRegistry.sol";
 import {Hosting, HostingParties, HostingState, IGate, Level} from "./interfaces/IGate.sol";
-import {IInvocationChannel} from "./interfaces/IInvocationChannel.sol";
 import {IParameters, Parameter} from "./interfaces/IParameters.sol";
 import {Floor, IRegistry} from "./interfaces/IRegistry.sol";
 import {IRevenueRouter} from "./interfaces/IRevenueRouter.sol";
@@ -32,8 +29,6 @@ struct Opening {
 /// @notice The other contracts the gate knows.
 struct GateParties {
     IRegistry registry;
-    ICredentialRegistry credentials;
-    IInvocationChannel channel;
     IRevenueRouter router;
     IStakeVault vault;
     IParameters parameters;
@@ -43,7 +38,7 @@ struct GateParties {
 /// @title The authorisation contract: who may serve which version at which entry point
 /// @notice Holds hostings, the delivery of copies, the reports of every epoch and what follows from missing ones. The gate is the
 /// arbiter of the hosts' bonds; the court acts on them through `freeze` and `convict`.
-contract Gate is IGate, Admission, ReentrancyGuardTransient {
+contract Gate is IGate, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
     using Checkpoints for Checkpoints.Trace208;
     using Messages for Delivery;
@@ -69,7 +64,13 @@ contract Gate is IGate, Admission, ReentrancyGuardTransient {
     uint128 internal constant CLAIMANTS_DIVISOR = 2;
     uint128 internal constant BURN_DIVISOR = 5;
 
+    /// @notice Models and the domain of messages.
+    IRegistry public immutable registry;
+    /// @notice Where revenue goes.
+    IRevenueRouter public immutable router;
+    /// @notice Where bonds are.
     IStakeVault public immutable vault;
+    /// @notice Governed values and the count of epochs.
     IParameters public immutable parameters;
     /// @notice The contract that convicts.
     address public immutable court;
@@ -85,26 +86,48 @@ contract Gate is IGate, Admission, ReentrancyGuardTransient {
     /// @notice Until when an attested image may serve a model.
     mapping(uint256 modelId => mapping(bytes32 image => uint64)) public imageUntil;
 
+    /// @notice A host put up a bond.
     event HostingOpened(
-        uint256 indexed hostingId, uint256 indexed modelId, address indexed host, uint32 version, address asset, uint128 bond
+        uint256 indexed hostingId,
+        uint256 indexed modelId,
+        address indexed host,
+        uint32 version,
+        address asset,
+        uint128 bond
     );
+    /// @notice An owner made a copy for a host, with this subset of fingerprints.
     event CopyPrepared(uint256 indexed hostingId, bytes32 copyRoot, bytes32 subsetRoot);
+    /// @notice A host has its copy and serves.
     event Delivered(uint256 indexed hostingId, bytes32 indexed deliveryId, bytes32 copyRoot, bytes32 build);
+    /// @notice A bond grew.
     event BondRaised(uint256 indexed hostingId, address indexed from, uint128 amount);
+    /// @notice A hosting signs with this key from now on.
     event SignerRotated(uint256 indexed hostingId, address indexed signer);
+    /// @notice A hosting answers at another entry point.
     event EndpointSet(uint256 indexed hostingId, bytes32 endpointHash);
+    /// @notice A hosting asks another price.
     event PriceSet(uint256 indexed hostingId, uint128 price);
+    /// @notice All of an epoch's invocations are committed to.
     event ReportPosted(
         uint256 indexed hostingId, uint32 indexed epoch, bytes32 root, uint32 count, uint128 amount, uint128 tokens
     );
+    /// @notice A report is late, or was.
     event ReportLate(uint256 indexed hostingId, uint32 indexed epoch, uint256 hoursLate, uint128 fine);
+    /// @notice A hosting does not serve; its bond must reach this much again.
     event HostingPaused(uint256 indexed hostingId, uint128 bondRequired);
+    /// @notice A hosting serves again.
     event HostingResumed(uint256 indexed hostingId);
+    /// @notice The court took from a bond.
     event HostingConvicted(uint256 indexed hostingId, uint128 slashed, uint16 convictions);
+    /// @notice The bond paid what had been reported.
     event DueSettled(uint256 indexed hostingId, uint32 indexed epoch, uint128 amount);
+    /// @notice A hosting ends, and its bond thaws.
     event HostingExiting(uint256 indexed hostingId, uint64 exitsAt);
+    /// @notice A hosting has ended.
     event HostingClosed(uint256 indexed hostingId);
+    /// @notice An attested image may serve a model.
     event ImageAllowed(uint256 indexed modelId, bytes32 indexed image, uint64 until);
+    /// @notice An attested image may not serve a model any more.
     event ImageRevoked(uint256 indexed modelId, bytes32 indexed image);
 
     /// @dev The caller is not the host.
@@ -119,8 +142,9 @@ contract Gate is IGate, Admission, ReentrancyGuardTransient {
     error Gate_VersionInactive(uint256 modelId, uint32 version);
     /// @dev The bond does not carry the price or the volume.
     error Gate_BondTooSmall(uint128 bond, uint256 required);
-    /// @dev The model does not take the asset, or asks for more in it.
+    /// @dev The model asks for more.
     error Gate_BelowFloor(uint256 amount, uint256 floor);
+    /// @dev The model does not take the asset.
     error Gate_AssetRefused(uint256 modelId, address asset);
     /// @dev A signer is an account without code, and not nobody.
     error Gate_BadSigner(address signer);
@@ -162,9 +186,9 @@ contract Gate is IGate, Admission, ReentrancyGuardTransient {
         _;
     }
 
-    constructor(GateParties memory parties)
-        Admission(parties.registry, parties.credentials, parties.channel, parties.router)
-    {
+    constructor(GateParties memory parties) {
+        registry = parties.registry;
+        router = parties.router;
         vault = parties.vault;
         parameters = parties.parameters;
         court = parties.court;
@@ -263,7 +287,8 @@ contract Gate is IGate, Admission, ReentrancyGuardTransient {
     function resume(uint256 hostingId) external onlyHost(hostingId) {
         Hosting storage hosting = _require(hostingId, HostingState.Paused);
         uint128 bond = _bondOf(hostingId);
-        uint256 required = _least(hosting.price * parameters.get(Parameter.BondFactor), hosting.bondRequired);
+        uint256 required = hosting.price * parameters.get(Parameter.BondFactor);
+        if (required < hosting.bondRequired) required = hosting.bondRequired;
         require(bond >= required, Gate_BondTooSmall(bond, required));
         uint32 current = _epoch();
         if (hosting.servedUntil < current) {
@@ -375,14 +400,17 @@ contract Gate is IGate, Admission, ReentrancyGuardTransient {
         nonReentrant
     {
         Hosting storage hosting = _hostings[hostingId];
-        require(hosting.state != HostingState.None && hosting.state != HostingState.Closed, Gate_NotActive(hostingId, hosting.state));
+        require(
+            hosting.state != HostingState.None && hosting.state != HostingState.Closed,
+            Gate_NotActive(hostingId, hosting.state)
+        );
         emit HostingConvicted(hostingId, amount, ++hosting.convictions);
-        _punish(hostingId, amount, claimants);
         if (closes && hosting.state != HostingState.Exiting) {
             hosting.servedUntil = 0;
             hosting.nextEpoch = 1;
             _leave(hostingId);
         }
+        _punish(hostingId, amount, claimants);
     }
 
     // --- enclaves
@@ -397,7 +425,7 @@ contract Gate is IGate, Admission, ReentrancyGuardTransient {
     // --- views
 
     /// @inheritdoc IGate
-    function hostingOf(uint256 hostingId) public view override(IGate, Admission) returns (Hosting memory) {
+    function hostingOf(uint256 hostingId) external view returns (Hosting memory) {
         return _hostings[hostingId];
     }
 
@@ -524,8 +552,8 @@ contract Gate is IGate, Admission, ReentrancyGuardTransient {
     }
 
     function _verify(uint256 hostingId, bytes32 digest, bytes calldata signature) private view {
-        (address signer, ECDSA.RecoverError error,) = ECDSA.tryRecoverCalldata(digest, signature);
-        bool good = error == ECDSA.RecoverError.NoError && signer == address(uint160(_signers[hostingId].latest()));
+        (address signer, ECDSA.RecoverError failure,) = ECDSA.tryRecoverCalldata(digest, signature);
+        bool good = failure == ECDSA.RecoverError.NoError && signer == address(uint160(_signers[hostingId].latest()));
         require(good, Gate_BadSignature(hostingId));
     }
 

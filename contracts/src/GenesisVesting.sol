@@ -75,6 +75,7 @@ contract GenesisVesting {
     /// @notice How much of an allocation is free at `time`, released or not.
     function vested(uint256 index, uint256 time) public view returns (uint256) {
         Allocation memory allocation = _allocations[index];
+        // slither-disable-next-line divide-before-multiply — the supply is a multiple of 10,000.
         uint256 total = (supply * allocation.bps) / 10_000;
         uint256 free = (total * allocation.freeBps) / 10_000;
         if (time < start) return 0;

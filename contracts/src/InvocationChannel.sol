@@ -266,7 +266,9 @@ contract InvocationChannel is IInvocationChannel, EIP712, Multicall, ReentrancyG
 
     function _idsOf(VoucherClaim[] calldata entries) private view returns (bytes32[] memory ids) {
         ids = new bytes32[](entries.length);
-        for (uint256 i = 0; i < entries.length; ++i) ids[i] = getChannelId(entries[i].voucher.channel);
+        for (uint256 i = 0; i < entries.length; ++i) {
+            ids[i] = getChannelId(entries[i].voucher.channel);
+        }
     }
 
     function _verify(address signer, bytes32 digest, bytes calldata signature) private view {

@@ -51,8 +51,9 @@ contract LoyalCurrency is ERC20Votes, ERC20Permit, ERC3009, IAuthorizedTransfer 
         bytes32 nonce,
         bytes calldata signature
     ) external {
-        bytes32 hash =
-            keccak256(abi.encode(TRANSFER_WITH_AUTHORIZATION_TYPEHASH, from, to, value, validAfter, validBefore, nonce));
+        bytes32 hash = keccak256(
+            abi.encode(TRANSFER_WITH_AUTHORIZATION_TYPEHASH, from, to, value, validAfter, validBefore, nonce)
+        );
         _verify(from, hash, signature);
         _transferWithAuthorization(from, to, value, validAfter, validBefore, nonce);
     }
@@ -67,8 +68,9 @@ contract LoyalCurrency is ERC20Votes, ERC20Permit, ERC3009, IAuthorizedTransfer 
         bytes32 nonce,
         bytes calldata signature
     ) external {
-        bytes32 hash =
-            keccak256(abi.encode(RECEIVE_WITH_AUTHORIZATION_TYPEHASH, from, to, value, validAfter, validBefore, nonce));
+        bytes32 hash = keccak256(
+            abi.encode(RECEIVE_WITH_AUTHORIZATION_TYPEHASH, from, to, value, validAfter, validBefore, nonce)
+        );
         _verify(from, hash, signature);
         require(to == msg.sender, ERC20InvalidReceiver(to));
         _transferWithAuthorization(from, to, value, validAfter, validBefore, nonce);

@@ -89,15 +89,14 @@ contract ModelFactory {
     function create(Creation calldata creation) external returns (uint256 modelId) {
         bytes32 agreementId = _checkAgreement(creation);
         bytes32 salt = keccak256(abi.encode(msg.sender, agreementId));
-        address shares = Clones.cloneDeterministic(sharesCode, salt);
-        address treasury = Clones.cloneDeterministic(treasuryCode, salt);
+        address shares = Clones.predictDeterministicAddress(sharesCode, salt);
+        address treasury = Clones.predictDeterministicAddress(treasuryCode, salt);
         modelId = registry.register(msg.sender, shares, treasury, creation.openHosting, creation.version);
         emit ModelCreated(modelId, msg.sender, shares, treasury, agreementId);
-        ModelTreasury(treasury).initialize(modelId);
+        ModelTreasury(Clones.cloneDeterministic(treasuryCode, salt)).initialize(modelId);
         Agreement calldata agreement = creation.agreement;
-        IModelShares(shares).initialize(
-            modelId, creation.name, creation.symbol, agreement.grants, treasury, agreement.reserveBps
-        );
+        IModelShares(Clones.cloneDeterministic(sharesCode, salt))
+            .initialize(modelId, creation.name, creation.symbol, agreement.grants, treasury, agreement.reserveBps);
         if (agreement.grants.length != 0) router.openTrainers(modelId, agreement.grants);
         _bind(modelId);
     }

@@ -5,7 +5,9 @@ import {ERC20Upgradeable} from "@openzeppelin/contracts-upgradeable/token/ERC20/
 import {
     ERC20PermitUpgradeable
 } from "@openzeppelin/contracts-upgradeable/token/ERC20/extensions/ERC20PermitUpgradeable.sol";
-import {ERC20VotesUpgradeable} from "@openzeppelin/contracts-upgradeable/token/ERC20/extensions/ERC20VotesUpgradeable.sol";
+import {
+    ERC20VotesUpgradeable
+} from "@openzeppelin/contracts-upgradeable/token/ERC20/extensions/ERC20VotesUpgradeable.sol";
 import {NoncesUpgradeable} from "@openzeppelin/contracts-upgradeable/utils/NoncesUpgradeable.sol";
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
@@ -20,12 +22,7 @@ import {Grant} from "./libraries/Messages.sol";
 /// @title Shares of one model: votes, and revenue for each share
 /// @notice A clone for each model. Revenue accrues to whoever holds shares at the moment it is divided; a transfer takes none of it
 /// along. What has accrued lies here or is owed by the router, and is sent on `withdraw`.
-contract ModelShares is
-    IModelShares,
-    ERC20VotesUpgradeable,
-    ERC20PermitUpgradeable,
-    ReentrancyGuardTransient
-{
+contract ModelShares is IModelShares, ERC20VotesUpgradeable, ERC20PermitUpgradeable, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
 
     /// @notice The shares a model starts with.
@@ -153,12 +150,7 @@ contract ModelShares is
     }
 
     /// @inheritdoc ERC20PermitUpgradeable
-    function nonces(address owner)
-        public
-        view
-        override(ERC20PermitUpgradeable, NoncesUpgradeable)
-        returns (uint256)
-    {
+    function nonces(address owner) public view override(ERC20PermitUpgradeable, NoncesUpgradeable) returns (uint256) {
         return super.nonces(owner);
     }
 

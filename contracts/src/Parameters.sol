@@ -56,8 +56,7 @@ contract Parameters is IParameters {
         require(msg.sender == timelock, Parameters_NotTimelock(msg.sender));
         Range memory range = _ranges[parameter];
         require(
-            value >= range.min && value <= range.max,
-            Parameters_OutOfBounds(parameter, value, range.min, range.max)
+            value >= range.min && value <= range.max, Parameters_OutOfBounds(parameter, value, range.min, range.max)
         );
         emit ParameterSet(parameter, _values[parameter], value);
         _values[parameter] = value;

@@ -60,7 +60,11 @@ contract Registry is IRegistry, ERC721, EIP712 {
     event FloorSet(uint256 indexed modelId, address indexed asset, uint128 perCall, uint128 perThousand);
     /// @notice A version's window of claims is open.
     event VersionSubmitted(
-        uint256 indexed modelId, uint32 indexed version, bytes32 indexed weightsRoot, uint256 parentModel, uint64 windowEnds
+        uint256 indexed modelId,
+        uint32 indexed version,
+        bytes32 indexed weightsRoot,
+        uint256 parentModel,
+        uint64 windowEnds
     );
     /// @notice A version is the model's active one; `superseded` was before, zero for none.
     event VersionActivated(uint256 indexed modelId, uint32 indexed version, uint32 superseded);

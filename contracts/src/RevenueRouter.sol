@@ -104,7 +104,9 @@ contract RevenueRouter is IRevenueRouter, Multicall, ReentrancyGuardTransient {
     /// @notice Revenue waits for the end of its version's window.
     event Locked(uint256 indexed modelId, uint32 indexed version, address indexed till, address asset, uint256 amount);
     /// @notice Locked revenue is free; to whom it goes follows.
-    event Released(uint256 indexed modelId, uint32 indexed version, address indexed till, address asset, uint256 amount);
+    event Released(
+        uint256 indexed modelId, uint32 indexed version, address indexed till, address asset, uint256 amount
+    );
     /// @notice An amount was divided.
     event Allocated(uint256 indexed modelId, uint256 indexed hostingId, address indexed asset, Parts parts);
     /// @notice An ancestor, or the holders of a model, received an amount outside of the model's own split.
@@ -311,6 +313,7 @@ contract RevenueRouter is IRevenueRouter, Multicall, ReentrancyGuardTransient {
     }
 
     /// @dev Nothing is called here but our own contracts, and no asset moves.
+    // slither-disable-next-line reentrancy-no-eth
     function _allocate(HostingParties memory hosting, VersionState state, Origin memory origin, uint256 amount)
         private
     {
@@ -322,7 +325,8 @@ contract RevenueRouter is IRevenueRouter, Multicall, ReentrancyGuardTransient {
         }
         Crew storage crew = _crews[modelId][crewCount[modelId]];
         uint256 feeBps = parameters.get(Parameter.ProtocolFeeBps);
-        Parts memory parts = Split.divide(amount, feeBps, routeOf(modelId), crew.weight != 0, origin.builder != address(0));
+        Parts memory parts =
+            Split.divide(amount, feeBps, routeOf(modelId), crew.weight != 0, origin.builder != address(0));
         emit Allocated(modelId, origin.hostingId, asset, parts);
         owed[treasury][asset] += parts.fee;
         owed[hosting.host][asset] += parts.host;

@@ -117,7 +117,9 @@ contract StakeVault is IStakeVault, ReentrancyGuardTransient {
     /// @dev What is bound goes first, then what thaws.
     function slash(bytes32 id, Destination[] calldata destinations) external nonReentrant returns (uint128 amount) {
         Position storage position = _arbitrated(id);
-        for (uint256 i = 0; i < destinations.length; ++i) amount += destinations[i].amount;
+        for (uint256 i = 0; i < destinations.length; ++i) {
+            amount += destinations[i].amount;
+        }
         uint256 available = uint256(position.bound) + position.thawing;
         require(amount <= available, Stake_TooMuch(id, amount, available));
         uint128 fromBound = amount < position.bound ? amount : position.bound;

@@ -30,8 +30,12 @@ library Evidence {
     /// @notice The evidence after `hits` hits and `misses` misses, in any order.
     function counted(uint32 k, uint32 hits, uint32 misses) internal pure returns (Coins memory coins) {
         coins = none(k);
-        for (uint32 i = 0; i < hits; ++i) add(coins, true);
-        for (uint32 i = 0; i < misses; ++i) add(coins, false);
+        for (uint32 i = 0; i < hits; ++i) {
+            add(coins, true);
+        }
+        for (uint32 i = 0; i < misses; ++i) {
+            add(coins, false);
+        }
     }
 
     /// @notice One more coin. Longer series than `COINS_MAX` saturate, and add nothing.
@@ -52,7 +56,10 @@ library Evidence {
     function log2(uint32 numerator, uint32 denominator) internal pure returns (int64) {
         unchecked {
             uint256 whole = 0;
-            for (uint256 quotient = numerator / denominator; quotient > 1; quotient >>= 1) ++whole;
+            for (uint256 quotient = numerator / denominator; quotient > 1; quotient >>= 1) {
+                ++whole;
+            }
+            // slither-disable-next-line divide-before-multiply — the floors are the definition.
             uint256 mantissa = (uint256(numerator) << 63) / (uint256(denominator) << whole);
             uint256 log = whole;
             for (uint256 i = 0; i < 32; ++i) {

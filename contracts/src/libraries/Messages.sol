@@ -149,9 +149,8 @@ library Messages {
     bytes32 internal constant RECEIPT = keccak256(
         "Receipt(bytes32 invocationId,uint256 hostingId,uint32 epoch,uint32 seq,bytes32 requestHash,bytes32 responseHash,bytes32 traceRoot,uint32 tokensIn,uint32 tokensOut,uint128 amount,uint128 cumulative,uint64 issuedAt)"
     );
-    bytes32 internal constant USAGE_REPORT = keccak256(
-        "UsageReport(uint256 hostingId,uint32 epoch,uint32 count,uint128 amount,uint128 tokens,bytes32 top)"
-    );
+    bytes32 internal constant USAGE_REPORT =
+        keccak256("UsageReport(uint256 hostingId,uint32 epoch,uint32 count,uint128 amount,uint128 tokens,bytes32 top)");
     bytes32 internal constant PROBE_TICKET = keccak256(
         "ProbeTicket(uint256 modelId,uint32 version,uint256 hostingId,bytes32 endpointHash,uint32 epoch,uint16 slot,address prover,uint32 index,bytes32 queryHash,uint64 expiresAt)"
     );

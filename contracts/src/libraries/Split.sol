@@ -51,8 +51,8 @@ library Split {
         parts.contributors = (rest * route.contributors) / WHOLE;
         parts.provers = (rest * route.provers) / WHOLE;
         parts.validators = (rest * route.validators) / WHOLE;
-        parts.shares = rest - parts.trainers - parts.builder - parts.host - parts.contributors - parts.provers
-            - parts.validators;
+        parts.shares =
+            rest - parts.trainers - parts.builder - parts.host - parts.contributors - parts.provers - parts.validators;
     }
 
     /// @notice The royalty of the ancestor `generation` generations up (0 for the parent), out of a shares part.
@@ -69,8 +69,8 @@ library Split {
     /// @notice Whether every class of two routes is within `STEP_MAX`.
     function isStep(Route memory a, Route memory b) internal pure returns (bool) {
         return _near(a.shares, b.shares) && _near(a.trainers, b.trainers) && _near(a.host, b.host)
-            && _near(a.contributors, b.contributors) && _near(a.provers, b.provers)
-            && _near(a.validators, b.validators) && _near(a.builder, b.builder);
+            && _near(a.contributors, b.contributors) && _near(a.provers, b.provers) && _near(a.validators, b.validators)
+            && _near(a.builder, b.builder);
     }
 
     function _near(uint16 a, uint16 b) private pure returns (bool) {

@@ -52,7 +52,8 @@ library Tree {
         uint256 index = proof.index;
         uint256 used = 0;
         for (uint256 width = proof.count; width > 1; width = (width + 1) / 2) {
-            if (index ^ 1 < width) {
+            // slither-disable-next-line incorrect-exp — the neighbour of an index: exclusive or is meant.
+            if ((index ^ 1) < width) {
                 if (used == proof.siblings.length) return false;
                 Node memory sibling = proof.siblings[used++];
                 if (!_fits(node.amount, sibling.amount) || !_fits(node.tokens, sibling.tokens)) return false;
@@ -64,10 +65,7 @@ library Tree {
     }
 
     /// @notice As `verify`, but reverts.
-    function check(Proof memory proof, bytes32 digest, uint128 amount, uint128 tokens, bytes32 expected)
-        internal
-        pure
-    {
+    function check(Proof memory proof, bytes32 digest, uint128 amount, uint128 tokens, bytes32 expected) internal pure {
         require(verify(proof, digest, amount, tokens, expected), Tree_BadProof());
     }
 
