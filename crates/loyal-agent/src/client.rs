@@ -94,7 +94,8 @@ impl Client {
     async fn begin(&self, url: &str, request: &Request, secret: Option<&str>) -> Result<Events> {
         let (origin, base) = base(url)?;
         let until = Instant::now() + self.limits.total;
-        let body = serde_json::to_vec(request).map_err(|error| Error::BadAddress { why: error.to_string() })?;
+        let body =
+            serde_json::to_vec(request).map_err(|error| Error::BadAddress { why: error.to_string() })?;
         let path = format!("{base}/assist");
         let mut http = http_request(Method::POST, &path, body)?;
         let headers = http.headers_mut();
@@ -103,8 +104,8 @@ impl Client {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let resume = match (secret, request.session.as_ref()) {
             (Some(secret), Some(session)) => {
-                let secret =
-                    HeaderValue::from_str(secret).map_err(|error| Error::BadAddress { why: error.to_string() })?;
+                let secret = HeaderValue::from_str(secret)
+                    .map_err(|error| Error::BadAddress { why: error.to_string() })?;
                 headers.insert(RESUME_HEADER, secret.clone());
                 let path = format!("{base}/runs/{}", session.request_id());
                 Some(Resume { path, secret, count: 0 })
@@ -183,7 +184,8 @@ impl Events {
         loop {
             if let Some(event) = self.decoder.event() {
                 // A resumed run may repeat nothing, whatever it sends.
-                if self.resume.as_ref().is_some_and(|resume| resume.count > 0) && Some(event.id) <= self.last {
+                if self.resume.as_ref().is_some_and(|resume| resume.count > 0) && Some(event.id) <= self.last
+                {
                     continue;
                 }
                 self.last = Some(event.id);
@@ -263,7 +265,8 @@ impl Events {
     /// After a break: asks for the rest, where that was agreed.
     async fn recover(&mut self, error: Error) -> Result<()> {
         let broke = matches!(error, Error::CutShort | Error::Connection { .. });
-        let Some(resume) = self.resume.as_mut().filter(|resume| broke && resume.count < RESUME_COUNT_MAX) else {
+        let Some(resume) = self.resume.as_mut().filter(|resume| broke && resume.count < RESUME_COUNT_MAX)
+        else {
             return Err(error);
         };
         resume.count += 1;

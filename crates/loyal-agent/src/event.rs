@@ -166,7 +166,8 @@ impl Event {
         let words = |error: serde_json::Error| error.to_string();
         let members: Members<'_> = serde_json::from_str(text).map_err(words)?;
         let content = || members.content.map(RawValue::get).ok_or("missing field `content`".to_owned());
-        let string = || serde_json::from_str::<String>(content()?).map_err(|error| format!("content: {error}"));
+        let string =
+            || serde_json::from_str::<String>(content()?).map_err(|error| format!("content: {error}"));
         let missing = |name: &str| format!("missing field `{name}`");
         let (default_name, content) = match &*members.content_type {
             "atomic.textblock" => (None, Content::Text(string()?)),

@@ -98,7 +98,8 @@ fn decode(pieces: &[&[u8]]) -> Result<Vec<Event>, String> {
 fn assist_request(bytes: &[u8]) -> Result<(), String> {
     let request = parse(bytes).map_err(|refusal| refusal.to_json())?;
     let written = serde_json::to_vec(&request).map_err(|error| error.to_string())?;
-    let again: Request = parse(&written).map_err(|refusal| format!("written but not read: {}", refusal.to_json()))?;
+    let again: Request =
+        parse(&written).map_err(|refusal| format!("written but not read: {}", refusal.to_json()))?;
     assert_eq!(request, again, "a request must survive being written and read");
     Ok(())
 }

@@ -5,7 +5,8 @@ use serde_json::value::RawValue;
 
 use crate::{Error, Result};
 
-/// An object in compact JSON: no white space between its parts, so that it is one line.
+/// An object in compact JSON: no white space between its parts, and no character that anybody takes for the end of a
+/// line, so that it is one line to everybody.
 #[derive(Debug, Clone)]
 pub struct Document(Box<RawValue>);
 
@@ -15,7 +16,8 @@ impl Document {
     /// # Errors
     /// [`Error::NoObject`] where that is no object: the peer reads nothing else.
     pub fn new(value: &(impl Serialize + ?Sized)) -> Result<Self> {
-        let text = serde_json::to_string(value).map_err(|error| Error::NoObject { why: error.to_string() })?;
+        let text =
+            serde_json::to_string(value).map_err(|error| Error::NoObject { why: error.to_string() })?;
         // A `RawValue` inside of it may have brought white space along.
         Self::from_json(&text).map_err(|why| Error::NoObject { why })
     }
@@ -49,19 +51,27 @@ impl Document {
     }
 }
 
-/// Valid JSON without the white space between its parts.
+/// Valid JSON without the white space between its parts, and with separators of lines as escapes.
 fn compact(text: &str) -> String {
     let (mut quoted, mut escaped) = (false, false);
-    let kept = text.chars().filter(|c| {
+    let mut kept = String::with_capacity(text.len());
+    for c in text.chars() {
         if quoted {
-            quoted = escaped || *c != '"';
-            escaped = !escaped && *c == '\\';
-            return true;
+            quoted = escaped || c != '"';
+            escaped = !escaped && c == '\\';
+        } else if c.is_ascii_whitespace() {
+            continue;
+        } else {
+            quoted = c == '"';
         }
-        quoted = *c == '"';
-        !c.is_ascii_whitespace()
-    });
-    kept.collect()
+        match c {
+            '\u{85}' => kept.push_str("\\u0085"),
+            '\u{2028}' => kept.push_str("\\u2028"),
+            '\u{2029}' => kept.push_str("\\u2029"),
+            c => kept.push(c),
+        }
+    }
+    kept
 }
 
 impl PartialEq for Document {

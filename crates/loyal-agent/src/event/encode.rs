@@ -73,7 +73,8 @@ fn member(bytes: &mut Vec<u8>, name: &str, value: &(impl serde::Serialize + ?Siz
 }
 
 fn write(bytes: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
-    serde_json::to_writer(bytes, value).expect("texts, numbers and checked objects are JSON, and memory takes it");
+    serde_json::to_writer(bytes, value)
+        .expect("texts, numbers and checked objects are JSON, and memory takes it");
 }
 
 /// U+0085, U+2028 and U+2029 as escapes. They can occur inside of strings only, where the escape means the same.

@@ -103,7 +103,8 @@ impl Frames {
         let Some(data) = data else { return Ok(None) };
         let line = self.line_count;
         let text = |bytes| {
-            String::from_utf8(bytes).map_err(|error| Error::BadEvent { line, why: error.utf8_error().to_string() })
+            String::from_utf8(bytes)
+                .map_err(|error| Error::BadEvent { line, why: error.utf8_error().to_string() })
         };
         let name = name.filter(|name| !name.is_empty()).map(text).transpose()?;
         Ok(Some(Frame { name, data: text(data)?, line }))

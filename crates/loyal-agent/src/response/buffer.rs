@@ -62,8 +62,7 @@ impl Buffer {
     pub(crate) fn has_room(&self) -> bool {
         let away = matches!(self.reader, Reader::Away);
         let waiting = self.bytes.len() - self.taken;
-        away && self.kept.is_some()
-            || self.waiting_count < WAITING_COUNT_MAX && waiting < WAITING_BYTES_MAX
+        away && self.kept.is_some() || self.waiting_count < WAITING_COUNT_MAX && waiting < WAITING_BYTES_MAX
     }
 
     /// Lets `write` append the bytes of an event, and gives back how many.

@@ -76,7 +76,8 @@ impl State {
     pub(crate) fn open_stream(&mut self, name: &str) -> Result<(usize, String)> {
         self.check_open(None)?;
         if self.streams.len() as u64 >= self.bounds.event_count_max {
-            return self.refuse(Error::TooLarge { what: "count of streams", max: self.bounds.event_count_max });
+            return self
+                .refuse(Error::TooLarge { what: "count of streams", max: self.bounds.event_count_max });
         }
         let id = self.ids.stream_id();
         self.streams.push(Stream { id: id.clone(), name: name.to_owned(), open: true });
@@ -193,9 +194,7 @@ fn collect(collected: &mut Vec<Event>, event: Event) {
         return;
     }
     if let Content::Chunk(piece) = &event.content {
-        let same = |known: &&mut Event| {
-            matches!(&known.content, Content::Chunk(chunk) if chunk.stream_id == piece.stream_id)
-        };
+        let same = |known: &&mut Event| matches!(&known.content, Content::Chunk(chunk) if chunk.stream_id == piece.stream_id);
         if let Some(Content::Chunk(whole)) =
             collected.iter_mut().rev().find(same).map(|known| &mut known.content)
         {

@@ -127,10 +127,13 @@ fn conversation(said: Vec<Said>, ids: &mut Ulids) -> Result<(Session, Query), &'
                     metadata: None,
                     content: Content::Text(text),
                 };
-                let asked = interactions.last_mut().ok_or("The first message must not be the assistant's.")?;
+                let asked =
+                    interactions.last_mut().ok_or("The first message must not be the assistant's.")?;
                 asked.responses.push(ResponseMessage { sender: None, recipients: None, event });
             }
-            _ => return Err("Roles are system, developer, user and assistant; an agent calls its own tools."),
+            _ => {
+                return Err("Roles are system, developer, user and assistant; an agent calls its own tools.");
+            }
         }
     }
     let query = Query { id: ids.draw(), prompt: last.text() };
@@ -169,7 +172,8 @@ async fn whole(server: &Server, head: &Head, body: Body) -> Response<Body> {
 /// A refusal as these programs read it.
 fn fault(server: &Server, status: u16, message: &str) -> Response<Body> {
     server.metrics.refused.fetch_add(1, Ordering::Relaxed);
-    let code = StatusCode::from_u16(status).ok().filter(|code| code.is_client_error() || code.is_server_error());
+    let code =
+        StatusCode::from_u16(status).ok().filter(|code| code.is_client_error() || code.is_server_error());
     json_answer(code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), &error_object(message, i64::from(status)))
 }
 

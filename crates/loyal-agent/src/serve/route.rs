@@ -10,6 +10,7 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper::body::Body as _;
 use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use serde_json::{Value, json};
@@ -83,10 +84,16 @@ pub(super) fn refuse(server: &Server, status: u16, detail: &str) -> Response<Bod
 /// # Errors
 /// The status and the words of a refusal.
 pub(super) async fn read(server: &Server, request: Request<Body>) -> Result<Bytes, (u16, &'static str)> {
-    let body = Limited::new(request.into_body(), server.limits.request_bytes_max).collect();
+    const TOO_LARGE: (u16, &str) = (413, "The request is too large.");
+    let (body, bytes_max) = (request.into_body(), server.limits.request_bytes_max);
+    // What announces too much is not waited for.
+    if body.size_hint().lower() > bytes_max as u64 {
+        return Err(TOO_LARGE);
+    }
+    let body = Limited::new(body, bytes_max).collect();
     match tokio::time::timeout(BODY_TIMEOUT, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err((413, "The request is too large.")),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(TOO_LARGE),
         Ok(Err(_)) => Err((400, "The request ended too early.")),
         Err(_) => Err((408, "The request did not arrive in time.")),
     }

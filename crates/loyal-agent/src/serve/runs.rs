@@ -127,7 +127,8 @@ pub(super) async fn answer(
     headers: HeaderMap,
 ) -> Response<Body> {
     let unknown = || refuse(&server, 404, "No such run is kept for you.");
-    let after = query.as_deref().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("after=")));
+    let after =
+        query.as_deref().and_then(|query| query.split('&').find_map(|pair| pair.strip_prefix("after=")));
     let (Ok(id), Ok(after)) = (id.parse(), after.map(str::parse).transpose()) else { return unknown() };
     let Ok(Some(secret)) = Secret::of(&headers) else { return unknown() };
     let Some(out) = server.runs.open(id, &secret, server.clock.elapsed()) else { return unknown() };

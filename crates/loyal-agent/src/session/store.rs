@@ -64,7 +64,7 @@ impl History {
         while reader.read_until(b'\n', &mut line).map_err(io)? > 0 {
             number += 1;
             half = !line.ends_with(b"\n");
-            match serde_json::from_slice::<Line>(&line) {
+            match serde_json::from_slice::<Line>(line.strip_suffix(b"\n").unwrap_or(&line)) {
                 Ok(line) => history.lock().add(line.activity_id, line.interaction, bytes_max),
                 Err(error) if error.is_eof() => {}
                 Err(error) => return Err(bad(format!("line {number}: {error}"))),

@@ -51,7 +51,11 @@ fn quick() -> Limits {
 #[tokio::test]
 async fn well_behaved_is_read_to_the_end() {
     assert_eq!(read([text(1), done(2)].concat(), false, local()).await, (2, Ok(())));
-    assert_eq!(read([text(1), done(2)].concat(), true, local()).await, (2, Ok(())), "an open connection is no fault");
+    assert_eq!(
+        read([text(1), done(2)].concat(), true, local()).await,
+        (2, Ok(())),
+        "an open connection is no fault"
+    );
 }
 
 #[tokio::test]
@@ -72,11 +76,17 @@ async fn faults_have_types() {
 
 #[tokio::test]
 async fn silence_has_an_end() {
-    assert_eq!(read(text(1), true, quick()).await, (1, Err(Error::Stalled { after: Duration::from_millis(50) })));
+    assert_eq!(
+        read(text(1), true, quick()).await,
+        (1, Err(Error::Stalled { after: Duration::from_millis(50) }))
+    );
     let pings = b": ping\n\n".repeat(3);
     assert!(matches!(read(pings, true, quick()).await.1, Err(Error::Stalled { .. })));
     let total = Duration::from_millis(50);
-    assert_eq!(read(text(1), true, Limits { total, ..local() }).await, (1, Err(Error::TooLate { after: total })));
+    assert_eq!(
+        read(text(1), true, Limits { total, ..local() }).await,
+        (1, Err(Error::TooLate { after: total }))
+    );
     let url = hostile(Vec::new(), true).await;
     assert!(matches!(client::run(&url, &question("x"), quick()).await, Err(Error::Stalled { .. })));
 }
@@ -121,7 +131,8 @@ async fn an_endless_line_is_given_up() {
 #[tokio::test]
 async fn answers_of_another_kind_are_refusals() {
     let answer = |head: &str, body: &str| {
-        format!("HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+        format!("HTTP/1.1 {head}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len())
+            .into_bytes()
     };
     let ask = async |answer: Vec<u8>| {
         client::run(&hostile(answer, false).await, &question("x"), local()).await.err()
@@ -141,7 +152,8 @@ async fn private_machines_are_not_asked_unless_that_is_wanted() {
     let public = Limits { reach: Reach::Public, ..local() };
     let port = url.rsplit(':').next().unwrap();
     for host in ["127.0.0.1", "localhost", "[::1]", "169.254.169.254", "[::ffff:10.0.0.1]", "0x7f.1"] {
-        let error = client::run(&format!("http://{host}:{port}/assist"), &question("x"), public.clone()).await;
+        let error =
+            client::run(&format!("http://{host}:{port}/assist"), &question("x"), public.clone()).await;
         assert!(matches!(error, Err(Error::NotPublic { .. })), "{host}: {error:?}");
     }
     for address in ["", "ftp://example.com", "http://user@example.com", "http://exa mple.com"] {

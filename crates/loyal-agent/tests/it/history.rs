@@ -10,12 +10,18 @@ use crate::kit::{Up, golden, local, question, ulid, up_with};
 async fn seen(up: &Up, request: &Request) -> Vec<String> {
     let reply = Reply::read(client::run(&up.url, request, local()).await.unwrap()).await.unwrap();
     let event = serde_json::to_value(&reply.events[0]).unwrap();
-    event["content"]["seen"].as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect()
+    event["content"]["seen"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|text| text.as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[tokio::test]
 async fn a_caller_that_sends_no_history_has_one() {
-    let up = up_with(golden(), |server| server.with_history(History::in_memory(1 << 20)), Limits::default()).await;
+    let up =
+        up_with(golden(), |server| server.with_history(History::in_memory(1 << 20)), Limits::default()).await;
     assert!(seen(&up, &question("history")).await.is_empty());
     up.ask("stream").await.unwrap();
     up.ask("respond").await.unwrap();
@@ -44,7 +50,7 @@ fn texts(history: &History, activity: u128) -> Vec<String> {
 
 #[test]
 fn the_conversation_silent_for_longest_is_forgotten() {
-    let history = History::in_memory(1500);
+    let history = History::in_memory(2000);
     for activity in [1, 2, 3] {
         history.add(ulid(activity), &interaction(&format!("{activity}{}", "x".repeat(200)))).unwrap();
     }

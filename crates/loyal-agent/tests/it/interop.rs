@@ -24,7 +24,13 @@ fn conversation(prompt: &str) -> Request {
     let answer = |index: u128, name: &str, content: Content| ResponseMessage {
         sender: Some("agent".to_owned()),
         recipients: Some(["user".to_owned(), "other".to_owned()].into()),
-        event: Event { id: ulid(index), source: "s".to_owned(), name: name.to_owned(), metadata: None, content },
+        event: Event {
+            id: ulid(index),
+            source: "s".to_owned(),
+            name: name.to_owned(),
+            metadata: None,
+            content,
+        },
     };
     let sources = loyal_agent::event::Document::new(&json!({ "n": [1, null, "x"] })).unwrap();
     let interaction = Interaction {
@@ -124,7 +130,10 @@ async fn our_client_reads_the_python_server() {
         if document.as_json().contains("123456789012345678901234567890")));
     let reply = ask(&server.url, "unclosed").await.unwrap();
     let streams = reply.streams();
-    assert_eq!(streams, [("THINKING".to_owned(), "b".to_owned()), ("FINAL_RESPONSE".to_owned(), "a".to_owned())]);
+    assert_eq!(
+        streams,
+        [("THINKING".to_owned(), "b".to_owned()), ("FINAL_RESPONSE".to_owned(), "a".to_owned())]
+    );
     let reply = ask(&server.url, "name").await.unwrap();
     assert_eq!(reply.events[0].name, "BAD\nevent: done", "the name in the JSON counts");
 }
@@ -135,13 +144,20 @@ async fn a_python_server_that_fails_is_noticed() {
     let server = Server::start().await;
     let idle = Duration::from_millis(300);
     let raising = client::run(&server.url, &question("raise"), Limits { idle, ..local() }).await.unwrap();
-    assert_eq!(Reply::read(raising).await, Err(Error::Stalled { after: idle }), "it hangs where the agent raises");
+    assert_eq!(
+        Reply::read(raising).await,
+        Err(Error::Stalled { after: idle }),
+        "it hangs where the agent raises"
+    );
     let without = Request { query: Query { id: ulid(1), prompt: "stream".to_owned() }, session: None };
     let cut = match client::run(&server.url, &without, local()).await {
         Ok(events) => Reply::read(events).await.unwrap_err(),
         Err(error) => error,
     };
-    assert!(matches!(cut, Error::CutShort | Error::Connection { .. }), "it cuts where there is no session: {cut:?}");
+    assert!(
+        matches!(cut, Error::CutShort | Error::Connection { .. }),
+        "it cuts where there is no session: {cut:?}"
+    );
     let none = client::Client::new(local()).card(&server.url).await;
     assert_eq!(none, Ok(None), "an agent without a card still works");
 }

@@ -153,7 +153,8 @@ pub(crate) fn golden() -> impl Agent + 'static {
                 first.emit_chunk("a").await
             }
             "history" => {
-                let seen: Vec<_> = session.messages(usize::MAX).into_iter().map(|message| message.text).collect();
+                let seen: Vec<_> =
+                    session.messages(usize::MAX).into_iter().map(|message| message.text).collect();
                 out.emit_json("HISTORY", &serde_json::json!({ "seen": seen })).await
             }
             "count" => {
@@ -194,4 +195,5 @@ pub(crate) async fn hostile(answer: Vec<u8>, hold: bool) -> String {
 }
 
 /// The head of a stream of events that ends with the connection.
-pub(crate) const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";
+pub(crate) const HEAD: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n";

@@ -9,7 +9,8 @@ fn body(answer: &str) -> &str {
 }
 
 fn said(prompt: &str, stream: bool) -> String {
-    json!({ "model": "golden", "stream": stream, "messages": [{ "role": "user", "content": prompt }] }).to_string()
+    json!({ "model": "golden", "stream": stream, "messages": [{ "role": "user", "content": prompt }] })
+        .to_string()
 }
 
 fn chunks(answer: &str) -> Vec<Value> {
@@ -73,7 +74,11 @@ async fn wrong_requests_are_told_why() {
         ("{}".to_owned(), 400),
         (json!({ "messages": [] }).to_string(), 400),
         (json!({ "messages": [{ "role": "assistant", "content": "x" }] }).to_string(), 400),
-        (json!({ "messages": [{ "role": "tool", "content": "x" }, { "role": "user", "content": "x" }] }).to_string(), 400),
+        (
+            json!({ "messages": [{ "role": "tool", "content": "x" }, { "role": "user", "content": "x" }] })
+                .to_string(),
+            400,
+        ),
     ] {
         let answer = up.post("/v1/chat/completions", &chat).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{chat}: {answer}");
@@ -84,7 +89,8 @@ async fn wrong_requests_are_told_why() {
 
 #[tokio::test]
 async fn the_list_of_models_is_the_agent() {
-    let answer = up(golden()).await.raw("GET /v1/models HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
+    let answer =
+        up(golden()).await.raw("GET /v1/models HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
     let value: Value = serde_json::from_str(body(&answer)).unwrap();
     assert_eq!(value["data"][0]["id"], "golden");
 }

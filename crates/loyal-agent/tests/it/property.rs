@@ -1,6 +1,8 @@
 //! What must hold for every event and every way the network may cut its bytes.
 
-use loyal_agent::event::{Bounds, Chunk, Content, Decoder, Document, Event, Fault, Frames, Metadata, Value, encode};
+use loyal_agent::event::{
+    Bounds, Chunk, Content, Decoder, Document, Event, Fault, Frames, Metadata, Value, encode,
+};
 use loyal_agent::{Error, Ulid};
 use proptest::prelude::*;
 
@@ -8,8 +10,17 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![
         ".{0,20}",
         proptest::collection::vec(
-            prop_oneof![Just('\n'), Just('\r'), Just('\u{85}'), Just('\u{2028}'), Just('\u{2029}'), Just('"'),
-                Just('\\'), Just('\u{feff}'), any::<char>()],
+            prop_oneof![
+                Just('\n'),
+                Just('\r'),
+                Just('\u{85}'),
+                Just('\u{2028}'),
+                Just('\u{2029}'),
+                Just('"'),
+                Just('\\'),
+                Just('\u{feff}'),
+                any::<char>()
+            ],
             0..12
         )
         .prop_map(|characters| characters.into_iter().collect())
@@ -18,8 +29,10 @@ fn text() -> impl Strategy<Value = String> {
 
 fn document() -> impl Strategy<Value = Document> {
     proptest::collection::vec((text(), text(), any::<i64>()), 0..4).prop_map(|members| {
-        let value: serde_json::Map<_, _> =
-            members.into_iter().map(|(name, text, number)| (name, serde_json::json!([text, number]))).collect();
+        let value: serde_json::Map<_, _> = members
+            .into_iter()
+            .map(|(name, text, number)| (name, serde_json::json!([text, number])))
+            .collect();
         Document::new(&value).unwrap()
     })
 }
@@ -32,7 +45,9 @@ fn metadata() -> impl Strategy<Value = Option<Metadata>> {
         proptest::collection::vec(text(), 0..3).prop_map(Value::from),
     ];
     proptest::option::of(proptest::collection::vec((text(), value), 0..5).prop_map(|pairs| {
-        pairs.into_iter().fold(Metadata::new(), |metadata, (name, value)| metadata.with(&name, value).unwrap())
+        pairs
+            .into_iter()
+            .fold(Metadata::new(), |metadata, (name, value)| metadata.with(&name, value).unwrap())
     }))
 }
 

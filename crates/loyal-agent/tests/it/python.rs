@@ -72,7 +72,8 @@ impl Server {
                 .spawn()
                 .expect("Python starts");
             let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-            let running = lines.by_ref().map_while(Result::ok).find(|line| line.contains("running on http://"));
+            let running =
+                lines.by_ref().map_while(Result::ok).find(|line| line.contains("running on http://"));
             let running = running.expect("the Python server says where it listens");
             let url = running.split_whitespace().find(|word| word.starts_with("http://")).unwrap().to_owned();
             // The server would wait where nobody reads what it says.

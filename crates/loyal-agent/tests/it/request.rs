@@ -22,7 +22,12 @@ fn refusals_are_those_of_the_python_server() {
     check("[]", "model_attributes_type", json!(["body"]), json!([]));
     check("\"x\"", "model_attributes_type", json!(["body"]), json!("x"));
     check(r#"{"query":5}"#, "model_attributes_type", json!(["body", "query"]), json!(5));
-    check(r#"{"query":{"id":"zzz","prompt":""}}"#, "ulid_format", json!(["body", "query", "id"]), json!("zzz"));
+    check(
+        r#"{"query":{"id":"zzz","prompt":""}}"#,
+        "ulid_format",
+        json!(["body", "query", "id"]),
+        json!("zzz"),
+    );
     let body = format!(r#"{{"query":{{"id":"{ID}","prompt":3}}}}"#);
     check(&body, "string_type", json!(["body", "query", "prompt"]), json!(3));
     let body = format!(r#"{{"query":{{"id":"{ID}","prompt":""}},"session":{{"processor_id":"a"}}}}"#);
@@ -52,7 +57,8 @@ fn chained(members: &str) -> String {
 #[test]
 fn aliases_sets_and_chains_are_read() {
     let (a, b) = (ulid(1), ulid(2));
-    let body = chained(&format!(r#""id":"{b}","chat_id":"{a}","parent_request_id":"{a}","root_request_id":"{a}","#));
+    let body =
+        chained(&format!(r#""id":"{b}","chat_id":"{a}","parent_request_id":"{a}","root_request_id":"{a}","#));
     let request = parse(body.as_bytes()).unwrap();
     let session = request.session.unwrap();
     let interaction = &session.interactions()[0];
@@ -116,7 +122,8 @@ async fn the_server_refuses_before_it_streams() {
     let up = up(golden()).await;
     let answer = up.post("/assist", "{}").await;
     assert!(answer.starts_with("HTTP/1.1 422 "), "{answer}");
-    let expected = r#"{"detail":[{"type":"missing","loc":["body","query"],"msg":"Field required","input":{}}]}"#;
+    let expected =
+        r#"{"detail":[{"type":"missing","loc":["body","query"],"msg":"Field required","input":{}}]}"#;
     assert!(answer.ends_with(expected), "{answer}");
     let answer = up.raw("GET /assist HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 405 ") && answer.contains("allow: POST\r\n"), "{answer}");
@@ -130,10 +137,10 @@ async fn a_body_that_is_not_announced_as_json_is_no_request() {
     let up = up(golden()).await;
     let body = serde_json::to_string(&crate::kit::question("respond")).unwrap();
     let length = body.len();
-    let answer = up.raw(&format!(
+    let request = format!(
         "POST /assist HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-type: text/plain\r\ncontent-length: {length}\r\n\r\n{body}"
-    ));
-    assert!(answer.await.starts_with("HTTP/1.1 422 "));
+    );
+    assert!(up.raw(&request).await.starts_with("HTTP/1.1 422 "));
 }
 
 #[tokio::test]

@@ -88,14 +88,18 @@ async fn a_run_is_opened_with_its_secret_only() {
     let answer = up.raw(&format!("GET /runs/{id} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")).await;
     assert!(answer.starts_with("HTTP/1.1 404 "));
     let again = client.run_resumable(&up.url, &question("respond"), SECRET).await;
-    assert!(matches!(again, Err(loyal_agent::Error::Refused { status: 409, .. })), "one run to an identifier");
+    assert!(
+        matches!(again, Err(loyal_agent::Error::Refused { status: 409, .. })),
+        "one run to an identifier"
+    );
 }
 
 #[tokio::test]
 async fn nobody_coming_back_cancels_the_run() {
     let limits = Limits { away: Duration::from_millis(30), ..Limits::default() };
     let up = up_with(golden(), |server| server, limits).await;
-    let mut events = Client::new(local()).run_resumable(&up.url, &question("unclosed"), SECRET).await.unwrap();
+    let mut events =
+        Client::new(local()).run_resumable(&up.url, &question("unclosed"), SECRET).await.unwrap();
     events.next().await.unwrap().unwrap();
     drop(events);
     assert_eq!(up.end(0).await, Ended::Done, "it had ended before");
@@ -114,7 +118,8 @@ async fn nobody_coming_back_cancels_the_run() {
 #[tokio::test]
 async fn a_run_goes_on_while_nobody_reads() {
     let up = up(golden()).await;
-    let mut events = Client::new(local()).run_resumable(&up.url, &question("count 3000"), SECRET).await.unwrap();
+    let mut events =
+        Client::new(local()).run_resumable(&up.url, &question("count 3000"), SECRET).await.unwrap();
     let first = events.next().await.unwrap().unwrap();
     drop(events);
     assert_eq!(up.end(0).await, Ended::Done);
@@ -136,7 +141,9 @@ async fn a_response_too_long_to_keep_is_not_kept_and_not_harmed() {
     assert_eq!(Reply::read(events).await.unwrap().events.len(), 502);
     let id = question("").session.unwrap().request_id();
     let answer = up
-        .raw(&format!("GET /runs/{id} HTTP/1.1\r\nhost: a\r\nconnection: close\r\nloyal-resume: {SECRET}\r\n\r\n"))
+        .raw(&format!(
+            "GET /runs/{id} HTTP/1.1\r\nhost: a\r\nconnection: close\r\nloyal-resume: {SECRET}\r\n\r\n"
+        ))
         .await;
     assert!(answer.starts_with("HTTP/1.1 410 "), "{answer}");
 }

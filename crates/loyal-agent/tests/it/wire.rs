@@ -154,7 +154,8 @@ fn content_must_be_what_its_type_says() {
         assert!(error.contains(expected), "{kind} {rest}: {error}");
     }
     assert!(of("atomic.done", "").unwrap().is_done());
-    let Content::Error(fault) = of("atomic.error", r#","content":{"error_message":"m"}"#).unwrap().content else {
+    let Content::Error(fault) = of("atomic.error", r#","content":{"error_message":"m"}"#).unwrap().content
+    else {
         panic!("an error")
     };
     assert_eq!(fault, Fault { message: "m".to_owned(), code: 500, details: None });
@@ -174,7 +175,9 @@ fn ulids_are_read_in_either_case_and_never_go_back() {
     let text = "01M81BY2RSJS94CWFCAFFQAPWV";
     assert_eq!(text.parse::<Ulid>().unwrap().to_string(), text);
     assert_eq!(text.to_lowercase().parse::<Ulid>(), text.parse());
-    for bad in ["", "zzz", "81M81BY2RSJS94CWFCAFFQAPWV", "01M81BY2RSJS94CWFCAFFQAPWU", "01M81BY2RSJS94CWFCAFFQAPWé"] {
+    for bad in
+        ["", "zzz", "81M81BY2RSJS94CWFCAFFQAPWV", "01M81BY2RSJS94CWFCAFFQAPWU", "01M81BY2RSJS94CWFCAFFQAPWé"]
+    {
         assert!(bad.parse::<Ulid>().is_err(), "{bad}");
     }
     let mut ids = Ulids::new(std::sync::Arc::new(Still), ChaCha12Rng::from_seed([1; 32]));
