@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
+mod agent;
 mod chain;
 mod fingerprint;
 mod model;
@@ -49,6 +50,8 @@ pub(crate) const TARGETS: &[Target] = &[
     chain::CHAIN_EXPORT,
     chain::CHAIN_GENESIS,
     chain::CHAIN_ACCOUNTS,
+    agent::EVENT_STREAM,
+    agent::ASSIST_REQUEST,
 ];
 
 /// The target of a name.

@@ -1,5 +1,6 @@
 //! The binary `loyal`.
 
+mod agent;
 mod args;
 mod chain;
 mod clock;

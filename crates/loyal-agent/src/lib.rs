@@ -1,0 +1,19 @@
+#![doc = include_str!("../README.md")]
+
+pub mod agent;
+pub mod client;
+mod error;
+pub mod event;
+mod outbound;
+pub mod response;
+pub mod serve;
+pub mod session;
+pub mod ulid;
+
+pub use agent::{Agent, agent};
+pub use client::Client;
+pub use error::{Error, Result};
+pub use event::Event;
+pub use response::{ResponseHandler, TextStream};
+pub use session::{Query, Session};
+pub use ulid::Ulid;

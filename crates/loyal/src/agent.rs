@@ -1,0 +1,23 @@
+//! `loyal agent …`: serve an agent, ask one.
+
+use clap::Subcommand;
+
+mod ask;
+mod serve;
+
+/// What can be done with agents.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Serve an agent to any chat that speaks the wire format of the Sentient Agent Framework.
+    Serve(serve::Args),
+    /// Ask an agent, and print its answer as it comes.
+    Ask(ask::Args),
+}
+
+/// Does it.
+pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
+    match verb {
+        Verb::Serve(args) => serve::run(&args),
+        Verb::Ask(args) => ask::run(&args),
+    }
+}
