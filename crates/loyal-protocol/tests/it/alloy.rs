@@ -158,6 +158,6 @@ fn logs_are_filtered_polled_and_told_over_websocket() {
         assert_eq!(found.len(), 1);
         let event = Seen::decode_log(&found[0].inner).unwrap();
         assert_eq!((event.who, event.what), (signer(2).address(), U256::from(1)));
-        live.unsubscribe(*heads.local_id()).unwrap();
+        live.unsubscribe(*heads.local_id()).await.unwrap();
     });
 }
