@@ -42,7 +42,7 @@ pub fn run(
     let mut arena = None;
     for (index, row) in rows.iter().enumerate() {
         let mut told = Progress { row: &row.name, done: index, rows: rows.len(), step: None, line: None };
-        if lines.iter().any(|line: &Line| line.name == row.name) {
+        if lines.iter().any(|line: &Line| line.row == row.digest()) {
             continue;
         }
         if progress(&told).is_break() {
@@ -68,7 +68,7 @@ pub fn run(
         }
     }
     // In the order of the rows, and none that was not asked for.
-    let find = |row: &Row| lines.iter().find(|line| line.name == row.name).cloned();
+    let find = |row: &Row| lines.iter().find(|line| line.row == row.digest()).cloned();
     Ok(Table { header, lines: rows.iter().filter_map(find).collect() })
 }
 
@@ -253,6 +253,7 @@ impl<'a> Arena<'a> {
         let utility = self.bench.measure_on(&mut host, &rows)?;
         Ok(Line {
             name: row.name.clone(),
+            row: row.digest(),
             group: row.group,
             owns,
             swept: row.swept.clone(),

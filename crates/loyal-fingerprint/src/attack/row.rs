@@ -1,5 +1,6 @@
 //! Attacks as data: what is done, and what the attacker owns.
 
+use loyal_types::{Hash, keccak256};
 use serde::{Deserialize, Serialize};
 
 use super::adaptive::Aim;
@@ -118,6 +119,12 @@ pub struct Swept {
 }
 
 impl Row {
+    /// keccak256 of the row's compact JSON: two rows of one name may differ in what they do.
+    #[must_use]
+    pub fn digest(&self) -> Hash {
+        keccak256(&serde_json::to_vec(self).expect("a row has only string keys"))
+    }
+
     /// Models the attacker owns beside the marked one.
     #[must_use]
     pub fn owns(&self) -> Vec<Relative> {

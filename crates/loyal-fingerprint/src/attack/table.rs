@@ -35,6 +35,8 @@ pub struct Header {
 pub struct Line {
     /// The row's name.
     pub name: String,
+    /// The row's digest.
+    pub row: Hash,
     /// Its kind.
     pub group: Group,
     /// Models the attacker owns.

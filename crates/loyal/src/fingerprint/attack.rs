@@ -108,11 +108,23 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// Everything measured.
-#[derive(Debug, Default, serde::Serialize)]
+#[derive(Debug, Default)]
 struct Tables {
     marked: Option<Table>,
     baselines: Vec<(String, Table)>,
     private: Vec<(Size, Table)>,
+}
+
+impl Tables {
+    fn to_json(&self) -> serde_json::Value {
+        let baseline = |(name, table): &(String, Table)| json!({"recipe": name, "table": table});
+        let private = |(size, table): &(Size, Table)| json!({"size": size, "table": table});
+        json!({
+            "marked": self.marked,
+            "baselines": self.baselines.iter().map(baseline).collect::<Vec<_>>(),
+            "private": self.private.iter().map(private).collect::<Vec<_>>(),
+        })
+    }
 }
 
 /// Models and texts of the command line.
@@ -271,13 +283,13 @@ fn baselines(args: &Args, opened: &Opened, rows: &[Row]) -> anyhow::Result<Vec<(
 }
 
 fn finish(args: &Args, opened: &Opened, all: &Tables) -> anyhow::Result<()> {
-    let text = format!("{:#}\n", serde_json::to_value(all)?);
+    let text = format!("{:#}\n", all.to_json());
     write_atomically(&args.out.join("attack.json"), |file| std::io::Write::write_all(file, text.as_bytes()))?;
     let html = args.out.join("attack.html");
     let page = page::of(&opened.marked.name, all);
     write_atomically(&html, |file| std::io::Write::write_all(file, page.as_bytes()))?;
     if args.json {
-        return output::json(&json!({"event": "finished", "tables": all}));
+        return output::json(&json!({"event": "finished", "tables": all.to_json()}));
     }
     let tables = all.marked.iter().map(|table| ("", table));
     let tables = tables.chain(all.baselines.iter().map(|(name, table)| (name.as_str(), table)));
