@@ -130,6 +130,15 @@ impl ResponseHandler {
         Ok(())
     }
 
+    /// As [`Self::complete`], with facts about the run in the member `loyal` of `done`.
+    ///
+    /// # Errors
+    /// [`Error::NoObject`].
+    pub async fn complete_with(&self, facts: &(impl Serialize + ?Sized + Sync)) -> Result<()> {
+        self.finish(Finish::With(Document::new(facts)?));
+        Ok(())
+    }
+
     /// Whether the response has ended.
     #[must_use]
     pub fn is_complete(&self) -> bool {
