@@ -6,6 +6,7 @@
     reason = "a test's helpers are tests too"
 )]
 
+mod budget;
 mod chaos;
 mod history;
 mod injection;
@@ -19,5 +20,6 @@ mod request;
 mod resume;
 mod serve;
 mod think;
+mod thinker;
 mod tools;
 mod wire;
