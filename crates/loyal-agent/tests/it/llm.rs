@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use loyal_agent::llm::{
-    Ask, Completion, Delta, Finish, Llm, LlmFault, Message, OpenAi, Prompted, Reply, Role, Scripted, ToolSpec,
+    Ask, Completion, Delta, Finish, Llm as _, LlmFault, Message, OpenAi, Prompted, Reply, Role, Scripted,
+    ToolSpec,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
