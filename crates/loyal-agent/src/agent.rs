@@ -7,11 +7,125 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sha2::Digest as _;
 use tokio_util::sync::CancellationToken;
+
+pub mod budget;
+pub mod check;
+pub mod log;
+pub mod plan;
+mod react;
+mod run;
+mod thinker;
+
+pub use run::{Price, Run};
+pub use thinker::Thinker;
+
+use budget::{Exhausted, Spent};
+use log::Kind;
 
 use crate::event::Fault;
 use crate::response::Finish;
 use crate::{Error, Query, ResponseHandler, Result, Session};
+
+/// How an agent thinks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Style {
+    /// It asks, acts and looks, until it can answer.
+    #[default]
+    React,
+    /// It plans parts, does each in its own way, and puts them together.
+    Recursive,
+}
+
+/// Works on a goal until an answer passes the checks, or a bound, a refusal or a standstill ends it. Whatever the model
+/// does, it ends within the budget, and the log tells how.
+///
+/// # Errors
+/// [`Error::BadLog`] where the log cannot be written, or tells another story than this run; [`Error::Cancelled`] where
+/// whoever listened has gone. What models and tools do wrong is no error but an [`Outcome`].
+pub async fn run(goal: &str, style: Style, run: &mut Run) -> Result<Outcome> {
+    let seed: String = run.seed.iter().map(|byte| format!("{byte:02x}")).collect();
+    let tools: Vec<_> = run.tools.cards().map(|card| card.name.clone()).collect();
+    // The seed itself would let a reader of the log foresee nothing any more, but must not stand there while it counts.
+    let seed =
+        sha2::Sha256::digest(seed.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    run.log.note(
+        "0",
+        Kind::Run,
+        &json!({ "goal": goal, "style": style, "tools": tools, "seed_sha256": seed }),
+    )?;
+    let budget = run.budget.clone();
+    let mut outcome = match style {
+        Style::React => react::run(run, "0", &budget, goal).await?,
+        Style::Recursive => plan::run(run, "0", &budget, goal).await?,
+    };
+    outcome.spent = budget.spent();
+    run.log.note("0", Kind::End, &outcome)?;
+    outcome.log = run.log.hash();
+    Ok(outcome)
+}
+
+/// What came of a goal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The answer; may be empty where it is not complete.
+    pub answer: String,
+    /// Whether the answer passed every check and nothing is missing.
+    pub complete: bool,
+    /// How it ended.
+    pub ending: Ending,
+    /// What is missing.
+    pub missing: Vec<String>,
+    /// What was spent.
+    pub spent: Spent,
+    /// The hash of the log's last line, which commits to the whole run.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub log: String,
+}
+
+/// How work on a goal ended.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// The answer passed every check.
+    #[error("accepted")]
+    Accepted,
+    /// The checks refused it to the last.
+    #[error("refused by a check: {0}")]
+    Refused(String),
+    /// A bound was reached.
+    #[error("{0}")]
+    Exhausted(Exhausted),
+    /// The same call a third time.
+    #[error("stuck: {0} was called again and again with the same arguments")]
+    Stuck(String),
+    /// The model failed.
+    #[error("{0}")]
+    Model(String),
+}
+
+impl Outcome {
+    fn of(answer: String, ending: Ending) -> Self {
+        let complete = ending == Ending::Accepted;
+        let missing = if complete { Vec::new() } else { vec![ending.to_string()] };
+        Self { answer, complete, ending, missing, spent: Spent::default(), log: String::new() }
+    }
+
+    fn lacking(mut self, missing: Vec<String>) -> Self {
+        self.complete &= missing.is_empty();
+        self.missing.extend(missing);
+        self
+    }
+
+    /// The answer, or what to read in its place.
+    fn text_or_gap(&self) -> &str {
+        if self.answer.is_empty() { "(no result)" } else { &self.answer }
+    }
+}
 
 /// Answers questions. Closures become agents by [`agent()`].
 pub trait Agent: Send + Sync {

@@ -1,6 +1,7 @@
 //! Asks an agent, of ours or of anybody who speaks the wire, and reads what it says as it says it.
 
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request as HttpRequest, StatusCode};
 use loyal_types::Origin;
-use tokio::time::Instant;
+use tokio::time::Sleep;
 
 mod reply;
 
@@ -93,7 +94,6 @@ impl Client {
 
     async fn begin(&self, url: &str, request: &Request, secret: Option<&str>) -> Result<Events> {
         let (origin, base) = base(url)?;
-        let until = Instant::now() + self.limits.total;
         let body =
             serde_json::to_vec(request).map_err(|error| Error::BadAddress { why: error.to_string() })?;
         let path = format!("{base}/assist");
@@ -115,7 +115,7 @@ impl Client {
         let mut events = Events {
             origin,
             limits: self.limits.clone(),
-            until,
+            deadline: Box::pin(tokio::time::sleep(self.limits.total)),
             decoder: Decoder::new(self.limits.response),
             body: None,
             resume,
@@ -155,7 +155,7 @@ const RESUME_HEADER: &str = "loyal-resume";
 pub struct Events {
     origin: Origin,
     limits: Limits,
-    until: Instant,
+    deadline: Pin<Box<Sleep>>,
     decoder: Decoder,
     body: Option<Body>,
     resume: Option<Resume>,
@@ -215,12 +215,16 @@ impl Events {
         let Some(body) = &mut self.body else { return Err(Error::CutShort) };
         let done = self.decoder.is_done();
         let idle = if done { Duration::from_secs(1) } else { self.limits.idle };
-        let idle_until = Instant::now() + idle;
-        let frame = tokio::time::timeout_at(idle_until.min(self.until), body.frame()).await;
+        let frame = tokio::select! {
+            biased;
+            () = self.deadline.as_mut(), if !done => {
+                return Err(Error::TooLate { after: self.limits.total });
+            }
+            frame = tokio::time::timeout(idle, body.frame()) => frame,
+        };
         match frame {
             Err(_) if done => self.end(),
-            Err(_) if idle_until < self.until => return Err(Error::Stalled { after: idle }),
-            Err(_) => return Err(Error::TooLate { after: self.limits.total }),
+            Err(_) => return Err(Error::Stalled { after: idle }),
             Ok(None) => {
                 self.decoder.finish()?;
                 self.end();
@@ -244,8 +248,12 @@ impl Events {
     }
 
     async fn open(&mut self, request: HttpRequest<Full<Bytes>>) -> Result<()> {
-        let wait = self.limits.idle.min(self.until.saturating_duration_since(Instant::now()));
-        let answer = within(wait, outbound::send(&self.origin, self.limits.reach, request)).await?;
+        let wait = self.limits.idle;
+        let answer = tokio::select! {
+            biased;
+            () = self.deadline.as_mut() => return Err(Error::TooLate { after: self.limits.total }),
+            answer = within(wait, outbound::send(&self.origin, self.limits.reach, request)) => answer?,
+        };
         let status = answer.status();
         if status != StatusCode::OK {
             let text = within(wait, read_start(&self.origin, answer.into_body(), REFUSAL_BYTES_MAX)).await?;

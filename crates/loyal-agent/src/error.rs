@@ -107,6 +107,14 @@ pub enum Error {
         /// For the operator.
         private: Option<String>,
     },
+    /// The log of a run is damaged, tells another story than the run, or cannot be written.
+    #[error("line {n} of the log: {why}")]
+    BadLog {
+        /// The line, from zero.
+        n: u64,
+        /// What is wrong.
+        why: String,
+    },
     /// A listener or a file of the server failed.
     #[error("{what}: {why}")]
     Server {

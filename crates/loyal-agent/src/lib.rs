@@ -4,10 +4,13 @@ pub mod agent;
 pub mod client;
 mod error;
 pub mod event;
+pub mod llm;
 mod outbound;
+pub mod provenance;
 pub mod response;
 pub mod serve;
 pub mod session;
+pub mod tool;
 pub mod ulid;
 
 pub use agent::{Agent, agent};

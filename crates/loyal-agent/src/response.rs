@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::sync::Notify;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 mod buffer;
@@ -130,6 +129,15 @@ impl ResponseHandler {
         Ok(())
     }
 
+    /// As [`Self::complete`], with facts about the run in the member `loyal` of `done`.
+    ///
+    /// # Errors
+    /// [`Error::NoObject`].
+    pub async fn complete_with(&self, facts: &(impl Serialize + ?Sized + Sync)) -> Result<()> {
+        self.finish(Finish::With(Document::new(facts)?));
+        Ok(())
+    }
+
     /// Whether the response has ended.
     #[must_use]
     pub fn is_complete(&self) -> bool {
@@ -182,7 +190,7 @@ impl ResponseHandler {
 
     /// The state once another event fits.
     async fn wait_for_room(&self, stream: Option<usize>) -> Result<MutexGuard<'_, State>> {
-        let mut until = None;
+        let mut stalled = None;
         loop {
             let room = self.0.room.notified();
             tokio::pin!(room);
@@ -193,11 +201,12 @@ impl ResponseHandler {
             if let Some(state) = self.ready(stream)? {
                 return Ok(state);
             }
-            let until = *until.get_or_insert_with(|| Instant::now() + self.0.stall);
+            // Begun at the first wait: an emission that finds room asks for no time.
+            let stalled = stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(self.0.stall)));
             tokio::select! {
                 () = &mut room => {}
                 () = self.0.cancel.cancelled() => return Err(Error::Cancelled),
-                () = tokio::time::sleep_until(until) => {
+                () = stalled.as_mut() => {
                     self.cancel();
                     return Err(Error::Stalled { after: self.0.stall });
                 }

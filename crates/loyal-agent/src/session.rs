@@ -242,7 +242,7 @@ impl Session {
     pub fn messages(&self, bytes_max: usize) -> Vec<Message> {
         let all = self.interactions().iter().flat_map(|interaction| {
             let asked = interaction.request.event.as_ref().map(Asked::text).unwrap_or_default();
-            let answered = answer_text(interaction.responses.iter().map(|response| &response.event));
+            let answered = answer_text(&interaction.responses.iter().map(|response| &response.event));
             [(Speaker::User, asked), (Speaker::Agent, answered)]
         });
         let all: Vec<_> = all.filter(|(_, text)| !text.is_empty()).collect();
@@ -275,7 +275,7 @@ impl Asked {
 }
 
 /// What an agent answered: its final response, or else its blocks of text.
-pub(crate) fn answer_text<'a>(events: impl Iterator<Item = &'a Event> + Clone) -> String {
+pub(crate) fn answer_text<'a>(events: &(impl Iterator<Item = &'a Event> + Clone)) -> String {
     let text = |wanted: &dyn Fn(&Event) -> bool| -> String {
         events.clone().filter(|event| wanted(event)).filter_map(Event::text).collect()
     };

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 mod ask;
+mod bench;
 mod serve;
 
 /// What can be done with agents.
@@ -12,6 +13,8 @@ pub(crate) enum Verb {
     Serve(serve::Args),
     /// Ask an agent, and print its answer as it comes.
     Ask(ask::Args),
+    /// Measure an agent: events a second, time to the first, memory of idle streams.
+    Bench(bench::Args),
 }
 
 /// Does it.
@@ -19,5 +22,6 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Serve(args) => serve::run(&args),
         Verb::Ask(args) => ask::run(&args),
+        Verb::Bench(args) => bench::run(&args),
     }
 }

@@ -28,7 +28,7 @@ impl Reply {
     /// The answer: the text of its final response, or else its blocks of text.
     #[must_use]
     pub fn answer(&self) -> String {
-        answer_text(self.events.iter())
+        answer_text(&self.events.iter())
     }
 
     /// The texts that came in pieces, in the order they began, each with its event's name.

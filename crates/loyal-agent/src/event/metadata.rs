@@ -59,7 +59,9 @@ impl<'de> Deserialize<'de> for Value {
             Some(b't' | b'f') => serde_json::from_str(text).map(Self::Flag),
             Some(b'-' | b'0'..=b'9') => return Ok(Self::Number(Number(raw))),
             _ => {
-                return Err(de::Error::custom("metadata holds texts, numbers, flags and lists of texts only"));
+                return Err(de::Error::custom(
+                    "metadata holds texts, numbers, flags and lists of texts only",
+                ));
             }
         };
         value.map_err(de::Error::custom)

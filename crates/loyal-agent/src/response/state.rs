@@ -36,6 +36,8 @@ struct Stream {
 pub(crate) enum Finish {
     /// As it should.
     Plain,
+    /// With facts about the run in `done`.
+    With(Document),
     /// With an error before `done`.
     Fault(Fault),
 }
@@ -135,9 +137,14 @@ impl State {
             return;
         }
         // Our names are good, and a fault or a closing chunk is small unless somebody set absurd bounds.
-        if let Finish::Fault(fault) = finish {
-            let _ = self.write("error", None, Content::Error(fault));
-        }
+        let facts = match finish {
+            Finish::Plain => None,
+            Finish::With(facts) => Some(facts),
+            Finish::Fault(fault) => {
+                let _ = self.write("error", None, Content::Error(fault));
+                None
+            }
+        };
         let open: Vec<_> = self.streams.iter_mut().filter(|stream| stream.open).collect();
         let open: Vec<_> = open
             .into_iter()
@@ -150,7 +157,7 @@ impl State {
             let chunk = Chunk { stream_id, is_complete: true, text: CLOSING.to_owned() };
             let _ = self.write(&name, None, Content::Chunk(chunk));
         }
-        let _ = self.write("done", None, Content::Done(None::<Document>));
+        let _ = self.write("done", None, Content::Done(facts));
         self.complete = true;
         self.buffer.wake();
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use crate::ResponseHandler;
 
@@ -57,8 +57,8 @@ impl Body for EventBody {
                 Bytes::from_static(b": ping\n\n")
             }
         };
-        let until = Instant::now() + self.ping;
-        self.silence.as_mut().reset(until);
+        let silence = tokio::time::sleep(self.ping);
+        self.silence.set(silence);
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 }

@@ -151,7 +151,7 @@ async fn whole(server: &Server, head: &Head, body: Body) -> Response<Body> {
         return fault(server, 500, &error.to_string());
     }
     let events: Vec<Event> = std::iter::from_fn(|| decoder.event()).collect();
-    let text = answer_text(events.iter());
+    let text = answer_text(&events.iter());
     let failed = events.iter().find_map(|event| match &event.content {
         Content::Error(fault) => Some(fault),
         _ => None,

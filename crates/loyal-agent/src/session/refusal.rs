@@ -44,7 +44,7 @@ impl Refusal {
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn parse(body: &[u8]) -> Result<Request, Refusal> {
+pub fn parse(body: &[u8]) -> Result<Request, Box<Refusal>> {
     if body.iter().all(u8::is_ascii_whitespace) || body.trim_ascii() == b"null" {
         let missing = "Field required".to_owned();
         return Err(refusal("missing", Vec::new(), missing, Value::Null));
@@ -67,7 +67,7 @@ fn segments(path: &Path) -> Vec<Value> {
     parts.collect()
 }
 
-fn describe(body: &[u8], mut path: Vec<Value>, error: &serde_json::Error) -> Refusal {
+fn describe(body: &[u8], mut path: Vec<Value>, error: &serde_json::Error) -> Box<Refusal> {
     let words = error.to_string();
     let words = words.rsplit_once(" at line ").map_or(words.as_str(), |(words, _)| words);
     if !error.is_data() {
@@ -99,9 +99,9 @@ fn describe(body: &[u8], mut path: Vec<Value>, error: &serde_json::Error) -> Ref
     refusal("value_error", path, format!("Value error, {words}"), input)
 }
 
-fn refusal(kind: &'static str, path: Vec<Value>, msg: String, input: Value) -> Refusal {
+fn refusal(kind: &'static str, path: Vec<Value>, msg: String, input: Value) -> Box<Refusal> {
     let loc = std::iter::once(json!("body")).chain(path).collect();
-    Refusal { kind, loc, msg, input, ctx: None }
+    Box::new(Refusal { kind, loc, msg, input, ctx: None })
 }
 
 /// The byte a line and a column, both from one, lead to.

@@ -1,13 +1,25 @@
 //! The agent crate through its public API: the wire, the server, the client, and the Python framework on both sides.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic_in_result_fn,
+    clippy::needless_pass_by_value,
+    reason = "a test's helpers are tests too"
+)]
 
+mod budget;
 mod chaos;
 mod history;
+mod injection;
 mod interop;
 mod kit;
+mod llm;
 mod openai;
 mod property;
 mod python;
 mod request;
 mod resume;
 mod serve;
+mod think;
+mod thinker;
+mod tools;
 mod wire;

@@ -24,7 +24,8 @@ pub(crate) fn interpreter() -> &'static Path {
             return interpreter;
         }
         // Past the test runner's capture: this takes a while and uses the network.
-        writeln!(std::io::stderr(), "installing {} into {}", PACKAGES.join(", "), folder.display()).unwrap();
+        let talk = format!("installing {} into {}\n", PACKAGES.join(", "), folder.display());
+        std::io::stderr().write_all(talk.as_bytes()).unwrap();
         let python = ["python3", "python"].into_iter().find(|python| {
             Command::new(python).args(["-m", "venv"]).arg(&folder).status().is_ok_and(|status| status.success())
         });

@@ -1,0 +1,395 @@
+//! A run of a thinking agent: what it thinks with, what it may spend, and every step of it in the log.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha12Rng;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::budget::{Budget, Exhausted, Spent};
+use super::check::{Candidate, Check, Verdict, judgement, verdict_of};
+use super::log::{Kind, Log};
+use crate::llm::{Ask, Call, Completion, Llm, LlmFault, Message, ToolSpec, Usage, prompt_tokens_max};
+use crate::provenance::{Provenance, delimit};
+use crate::tool::toolbox::{self, Need};
+use crate::tool::{Effect, Output, Tool, ToolFault, Toolbox};
+use crate::{Error, ResponseHandler, Result};
+
+/// What a model costs, in the smallest unit of a currency for a million tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Price {
+    /// Of what is asked.
+    pub prompt_per_million: u128,
+    /// Of what is answered.
+    pub completion_per_million: u128,
+}
+
+impl Price {
+    /// Of so many tokens; rounded up.
+    #[must_use]
+    pub const fn of(&self, usage: Usage) -> u128 {
+        let millionths = (usage.prompt_tokens as u128)
+            .saturating_mul(self.prompt_per_million)
+            .saturating_add((usage.completion_tokens as u128).saturating_mul(self.completion_per_million));
+        millionths.div_ceil(1_000_000)
+    }
+}
+
+/// What a run needs.
+pub struct Run {
+    /// What it thinks with.
+    pub llm: Arc<dyn Llm>,
+    /// What that costs.
+    pub price: Price,
+    /// Tokens of one answer at most.
+    pub answer_tokens_max: u32,
+    /// What it can do.
+    pub tools: Toolbox,
+    /// What it may spend.
+    pub budget: Budget,
+    /// What it did.
+    pub log: Log,
+    /// What an answer must pass.
+    pub checks: Vec<Arc<dyn Check>>,
+    /// Whether the model also judges each answer, seeing goal and sources but not the reasoning.
+    pub judge: bool,
+    /// Who hears of its steps.
+    pub out: Option<ResponseHandler>,
+    /// Earlier messages of the conversation.
+    pub history: Vec<Message>,
+    /// What tools gave back so far: the sources an answer can be checked against.
+    pub(crate) sources: Vec<Output>,
+    pub(crate) tainted: bool,
+    /// Subtasks planned so far.
+    pub(crate) node_count: usize,
+    pub(crate) random: ChaCha12Rng,
+    pub(crate) seed: [u8; 32],
+}
+
+impl Run {
+    /// A run without tools, checks and listeners. The seed draws the boundaries around foreign text: it must be secret
+    /// until the run is over. A run that replays a log needs the seed of that log.
+    #[must_use]
+    pub fn new(llm: Arc<dyn Llm>, budget: Budget, log: Log, seed: [u8; 32]) -> Self {
+        Self {
+            llm,
+            price: Price::default(),
+            answer_tokens_max: 1024,
+            tools: Toolbox::new(),
+            budget,
+            log,
+            checks: Vec::new(),
+            judge: false,
+            out: None,
+            history: Vec::new(),
+            sources: Vec::new(),
+            tainted: false,
+            node_count: 0,
+            random: ChaCha12Rng::from_seed(seed),
+            seed,
+        }
+    }
+
+    /// With tools.
+    #[must_use]
+    pub fn with_tools(mut self, tools: Toolbox) -> Self {
+        self.tools = tools;
+        self
+    }
+
+    /// With something an answer must pass; cheap ones first.
+    #[must_use]
+    pub fn with_check(mut self, check: impl Check + 'static) -> Self {
+        self.checks.push(Arc::new(check));
+        self
+    }
+
+    /// With a judge.
+    #[must_use]
+    pub const fn with_judge(mut self) -> Self {
+        self.judge = true;
+        self
+    }
+
+    /// With somebody who hears of its steps.
+    #[must_use]
+    pub fn with_out(mut self, out: ResponseHandler) -> Self {
+        self.out = Some(out);
+        self
+    }
+
+    /// With what the model costs.
+    #[must_use]
+    pub const fn with_price(mut self, price: Price) -> Self {
+        self.price = price;
+        self
+    }
+
+    pub(crate) fn specs(&self) -> Vec<ToolSpec> {
+        let spec = |card: &crate::tool::ToolCard| ToolSpec {
+            name: card.name.clone(),
+            description: card.description.clone(),
+            input: card.input.clone(),
+        };
+        self.tools.cards().map(spec).collect()
+    }
+
+    /// Tells whoever listens of a step.
+    pub(crate) async fn tell(&self, name: &str, value: &Value) -> Result<()> {
+        match &self.out {
+            Some(out) if !self.log.is_replaying() => out.emit_json(name, value).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// One ask of the model, paid from `budget`.
+    pub(crate) async fn ask(&mut self, node: &str, budget: &Budget, ask: &Ask) -> Result<Asked> {
+        let most = Usage { prompt_tokens: prompt_tokens_max(ask), completion_tokens: ask.max_tokens.into() };
+        let cost = |usage: Usage| Spent {
+            model_tokens: usage.total(),
+            amount: self.price.of(usage),
+            ..Spent::default()
+        };
+        let reserved = match budget.reserve(cost(most), self.log.now()) {
+            Ok(reserved) => reserved,
+            Err(exhausted) => {
+                self.log.note(node, Kind::Budget, &exhausted)?;
+                return Ok(Asked::Exhausted(exhausted));
+            }
+        };
+        let text = serde_json::to_string(ask).map_err(Error::failed)?;
+        let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        self.log.note(node, Kind::Ask, &json!({ "sha256": hash, "messages": ask.messages.len() }))?;
+        let answered = match self.log.recorded::<Answered>(node, Kind::Answer)? {
+            Some(answered) => answered,
+            None => {
+                let wait = budget.left(self.log.now()).wall;
+                let mut sink = |_| {};
+                let completed = tokio::time::timeout(wait, self.llm.complete(ask, &mut sink)).await;
+                let answered = match completed {
+                    Ok(Ok(completion)) => Answered::Completion(completion),
+                    Ok(Err(fault)) => {
+                        Answered::Fault(fault.to_string(), matches!(fault, LlmFault::Garbage { .. }))
+                    }
+                    Err(_) => Answered::Late,
+                };
+                self.log.record(node, Kind::Answer, &answered)?;
+                answered
+            }
+        };
+        Ok(match answered {
+            Answered::Completion(completion) => {
+                reserved.settle(cost(completion.usage));
+                Asked::Completion(completion)
+            }
+            Answered::Fault(why, garbage) => Asked::Fault { why, garbage },
+            Answered::Late => Asked::Exhausted(Exhausted::Wall),
+        })
+    }
+
+    /// The calls of one answer, each with what the model reads of its result.
+    pub(crate) async fn call(
+        &mut self,
+        node: &str,
+        budget: &Budget,
+        calls: &[Call],
+    ) -> Result<Vec<Result<Output, ToolFault>>> {
+        let prepared: Vec<_> =
+            calls.iter().map(|call| self.tools.prepare(&call.name, &call.arguments)).collect();
+        let reads = prepared
+            .iter()
+            .all(|prepared| prepared.as_ref().is_ok_and(|(tool, _)| tool.card().effect == Effect::Read));
+        let mut results = Vec::new();
+        if reads {
+            results = self.call_together(node, budget, calls, prepared).await?;
+        } else {
+            for (call, prepared) in calls.iter().zip(prepared) {
+                results.push(self.call_alone(node, budget, call, prepared).await?);
+            }
+        }
+        for output in results.iter().flatten() {
+            self.tainted |= output.provenance.is_foreign();
+            self.sources.push(output.clone());
+        }
+        Ok(results)
+    }
+
+    /// Calls that only read: at the same time, told in the order they were asked for.
+    async fn call_together(
+        &mut self,
+        node: &str,
+        budget: &Budget,
+        calls: &[Call],
+        prepared: Vec<Result<Prepared, ToolFault>>,
+    ) -> Result<Vec<Result<Output, ToolFault>>> {
+        let mut waiting = Vec::new();
+        for (call, prepared) in calls.iter().zip(prepared) {
+            self.log.note(node, Kind::Call, call)?;
+            let paid = budget.spend(Spent { tool_calls: 1, ..Spent::default() }, self.log.now());
+            waiting.push(prepared.and_then(|prepared| paid.map(|()| prepared).map_err(ToolFault::new)));
+        }
+        let mut results: Vec<Result<Output, ToolFault>> = Vec::new();
+        while results.len() < waiting.len() {
+            let Some(told) = self.log.recorded::<Told>(node, Kind::Result)? else { break };
+            results.push(told.into());
+        }
+        let left = waiting.split_off(results.len());
+        let wait = budget.left(self.log.now()).wall;
+        let work = left.into_iter().map(|prepared| async move {
+            let (tool, arguments) = prepared?;
+            tokio::time::timeout(wait, toolbox::call(&*tool, arguments))
+                .await
+                .unwrap_or_else(|_| Err(ToolFault::new("no time is left")))
+        });
+        for result in join_all(work).await {
+            self.log.record(node, Kind::Result, &Told::from(&result))?;
+            results.push(result);
+        }
+        Ok(results)
+    }
+
+    /// A call that changes something: permitted first, and never made twice.
+    async fn call_alone(
+        &mut self,
+        node: &str,
+        budget: &Budget,
+        call: &Call,
+        prepared: Result<Prepared, ToolFault>,
+    ) -> Result<Result<Output, ToolFault>> {
+        let was_begun = self.log.is_replaying();
+        self.log.note(node, Kind::Call, call)?;
+        let paid = budget.spend(Spent { tool_calls: 1, ..Spent::default() }, self.log.now());
+        let need = prepared
+            .as_ref()
+            .ok()
+            .map(|(tool, arguments)| self.tools.need(tool.card(), arguments, self.tainted));
+        if let Some(told) = self.log.recorded::<Told>(node, Kind::Result)? {
+            return Ok(told.into());
+        }
+        let result = match (prepared, need, paid) {
+            (Err(fault), ..) => Err(fault),
+            (_, _, Err(exhausted)) => Err(ToolFault::new(exhausted)),
+            (Ok((tool, _)), ..) if was_begun && tool.card().effect != Effect::Read => Err(ToolFault::new(
+                "this call was under way when the run broke off; whether it took effect is not known, so look first",
+            )),
+            (Ok((tool, arguments)), need, Ok(())) => {
+                let refused = match need {
+                    Some(Need::Refused(why)) => Some(why),
+                    Some(Need::Person) => self.tools.ask_person(tool.card(), &arguments).await,
+                    Some(Need::Nothing) | None => None,
+                };
+                let wait = budget.left(self.log.now()).wall;
+                match refused {
+                    Some(why) => Err(ToolFault(why)),
+                    None => tokio::time::timeout(wait, toolbox::call(&*tool, arguments))
+                        .await
+                        .unwrap_or_else(|_| Err(ToolFault::new("no time is left"))),
+                }
+            }
+        };
+        self.log.record(node, Kind::Result, &Told::from(&result))?;
+        Ok(result)
+    }
+
+    /// What the checks say of an answer, cheap ones first; the first that is not content decides.
+    pub(crate) async fn check(
+        &mut self,
+        node: &str,
+        budget: &Budget,
+        goal: &str,
+        answer: &str,
+    ) -> Result<Verdict> {
+        let sources = std::mem::take(&mut self.sources);
+        let candidate = Candidate { goal, answer, sources: &sources };
+        let found = self.checks.iter().find_map(|check| match check.check(candidate) {
+            Verdict::Pass => None,
+            verdict => Some((check.name().to_owned(), verdict)),
+        });
+        let (name, verdict) = match found {
+            Some(found) => found,
+            None if self.judge => {
+                let verdict = match self.ask(node, budget, &judgement(candidate)).await? {
+                    Asked::Completion(completion) => verdict_of(&completion.text),
+                    Asked::Fault { why, .. } => Verdict::Revise(format!("the judge could not look: {why}")),
+                    Asked::Exhausted(bound) => Verdict::Revise(format!("the judge could not look: {bound}")),
+                };
+                ("judge".to_owned(), verdict)
+            }
+            None => ("all".to_owned(), Verdict::Pass),
+        };
+        self.sources = sources;
+        self.log.note(node, Kind::Check, &json!({ "check": name, "verdict": verdict }))?;
+        Ok(verdict)
+    }
+
+    /// What a part of the run answered, as data for another part: it may repeat what foreign texts said.
+    pub(crate) fn quoted(&mut self, text: &str) -> String {
+        delimit(text, &Provenance::Tool("subtask".to_owned()), &mut self.random)
+    }
+
+    /// A result as the model reads it: data inside of a boundary, or what went wrong.
+    pub(crate) fn shown(&mut self, result: &Result<Output, ToolFault>) -> String {
+        match result {
+            Ok(output) => delimit(&output.text, &output.provenance, &mut self.random),
+            // A fault may quote what a page or a tool's host said.
+            Err(fault) => {
+                let text = toolbox::clip(fault.to_string(), 4096);
+                delimit(&text, &Provenance::Tool("error".to_owned()), &mut self.random)
+            }
+        }
+    }
+}
+
+type Prepared = (Arc<dyn Tool>, Value);
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run")
+            .field("tools", &self.tools)
+            .field("budget", &self.budget)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What became of an ask.
+pub(crate) enum Asked {
+    Completion(Completion),
+    Fault { why: String, garbage: bool },
+    Exhausted(Exhausted),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Answered {
+    Completion(Completion),
+    Fault(String, bool),
+    Late,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Told {
+    Output(Output),
+    Fault(String),
+}
+
+impl From<&Result<Output, ToolFault>> for Told {
+    fn from(result: &Result<Output, ToolFault>) -> Self {
+        match result {
+            Ok(output) => Self::Output(output.clone()),
+            Err(fault) => Self::Fault(fault.to_string()),
+        }
+    }
+}
+
+impl From<Told> for Result<Output, ToolFault> {
+    fn from(told: Told) -> Self {
+        match told {
+            Told::Output(output) => Ok(output),
+            Told::Fault(why) => Err(ToolFault(why)),
+        }
+    }
+}

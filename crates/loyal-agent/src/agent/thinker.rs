@@ -1,0 +1,129 @@
+//! A thinking agent to be served: each question is a run of its own, with the same model, tools and bounds.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use loyal_types::Clock;
+use rand::{RngCore as _, SeedableRng as _};
+use rand_chacha::ChaCha12Rng;
+use serde_json::json;
+
+use super::budget::{Budget, Limits};
+use super::check::{Check, Form};
+use super::log::Log;
+use super::{Agent, Price, Run, Style};
+use crate::event::FINAL_RESPONSE;
+use crate::llm::{Llm, Message, Role};
+use crate::session::Speaker;
+use crate::tool::Toolbox;
+use crate::{Error, Query, ResponseHandler, Result, Session};
+
+/// Bytes of earlier messages a model reads.
+const HISTORY_BYTES_MAX: usize = 32 << 10;
+
+/// An agent that thinks with a model.
+pub struct Thinker {
+    name: String,
+    llm: Arc<dyn Llm>,
+    clock: Arc<dyn Clock + Send + Sync>,
+    random: Mutex<ChaCha12Rng>,
+    /// How it thinks.
+    pub style: Style,
+    /// What it can do.
+    pub tools: Toolbox,
+    /// What one run may spend.
+    pub limits: Limits,
+    /// What the model costs.
+    pub price: Price,
+    /// What an answer must pass.
+    pub checks: Vec<Arc<dyn Check>>,
+    /// Whether the model judges each answer.
+    pub judge: bool,
+}
+
+impl Thinker {
+    /// An agent without tools, which answers with what is not empty. The seed must be secret and new at each start.
+    #[must_use]
+    pub fn new(
+        name: impl Into<String>,
+        llm: Arc<dyn Llm>,
+        clock: Arc<dyn Clock + Send + Sync>,
+        seed: [u8; 32],
+    ) -> Self {
+        Self {
+            name: name.into(),
+            llm,
+            clock,
+            random: Mutex::new(ChaCha12Rng::from_seed(seed)),
+            style: Style::default(),
+            tools: Toolbox::new(),
+            limits: Limits::default(),
+            price: Price::default(),
+            checks: vec![Arc::new(Form::text())],
+            judge: false,
+        }
+    }
+
+    fn seed(&self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        // Nothing panics while it holds the lock.
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).fill_bytes(&mut seed);
+        seed
+    }
+
+    async fn answer(&self, session: Session, query: Query, out: ResponseHandler) -> Result<()> {
+        let (log, _) = Log::in_memory(self.clock.clone());
+        let budget = Budget::new(self.limits, log.now());
+        let mut run = Run::new(self.llm.clone(), budget, log, self.seed())
+            .with_tools(self.tools.clone())
+            .with_price(self.price)
+            .with_out(out.clone());
+        run.checks.clone_from(&self.checks);
+        run.judge = self.judge;
+        let earlier = session.messages(HISTORY_BYTES_MAX).into_iter().map(|message| {
+            let role = match message.speaker {
+                Speaker::User => Role::User,
+                Speaker::Agent => Role::Assistant,
+            };
+            Message::new(role, message.text)
+        });
+        run.history = earlier.collect();
+        let outcome = super::run(&query.prompt, self.style, &mut run).await?;
+        if outcome.answer.is_empty() {
+            let missing = outcome.missing.join("; ");
+            return Err(Error::told(500, format!("There is no answer: {missing}.")));
+        }
+        let stream = out.create_text_stream(FINAL_RESPONSE)?;
+        stream.emit_chunk(outcome.answer.as_str()).await?;
+        stream.complete().await?;
+        let facts = json!({
+            "complete": outcome.complete, "missing": outcome.missing, "spent": outcome.spent, "log": outcome.log,
+        });
+        out.complete_with(&facts).await
+    }
+}
+
+impl Agent for Thinker {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn assist<'a>(
+        &'a self,
+        session: Session,
+        query: Query,
+        out: ResponseHandler,
+    ) -> BoxFuture<'a, Result<()>> {
+        self.answer(session, query, out).boxed()
+    }
+}
+
+impl std::fmt::Debug for Thinker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Thinker")
+            .field("name", &self.name)
+            .field("tools", &self.tools)
+            .finish_non_exhaustive()
+    }
+}
