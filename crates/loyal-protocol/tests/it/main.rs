@@ -4,6 +4,7 @@
 
 mod account;
 mod blocks;
+mod client;
 mod clients;
 mod conformance;
 mod durable;
@@ -11,3 +12,4 @@ mod http;
 mod kit;
 mod npm;
 mod server;
+mod vectors;
