@@ -6,7 +6,7 @@ import {Creation} from "../src/ModelFactory.sol";
 import {Messages, UsageReport} from "../src/libraries/Messages.sol";
 import {World} from "./World.sol";
 
-/// @notice The cost of every step, kept in `snapshots/Gas.json`; `FORGE_SNAPSHOT_CHECK=true` compares.
+/// @notice The cost of every step, kept in `snapshots/GasTest.json`; `FORGE_SNAPSHOT_CHECK=true` compares.
 /// @dev Isolated: every call is a transaction of its own, with cold storage and the 21,000 of a transaction.
 /// forge-config: default.isolate = true
 contract GasTest is World {
@@ -43,13 +43,16 @@ contract GasTest is World {
         ChannelConfig memory config = channelOf(router.tillOf(hostingId, builder), "salt");
         fund(config, 1e9);
         vm.snapshotGasLastCall("deposit");
-        redeem(config, 1e6, "redeem, first");
-        redeem(config, 2e6, "redeem, steady");
+        redeem(config, 1e6, "redeem under a signature, first");
+        redeem(config, 2e6, "redeem under a signature, steady");
         channel.settle(config.receiver, address(coin));
         vm.snapshotGasLastCall("settle, first");
         router.collect(hostingId, builder, address(coin));
         vm.snapshotGasLastCall("collect, first");
-        redeem(config, 3e6, "redeem, steady");
+        VoucherClaim[] memory entries = voucher(config, USER, 3e6, 3e6);
+        vm.prank(config.receiverAuthorizer);
+        channel.claim(entries);
+        vm.snapshotGasLastCall("redeem by its authorizer, steady");
         channel.settle(config.receiver, address(coin));
         vm.snapshotGasLastCall("settle, steady");
         router.collect(hostingId, builder, address(coin));

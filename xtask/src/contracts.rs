@@ -48,7 +48,8 @@ const CODE_BYTES_MAX: usize = 24_576;
 /// When something does not compile, differs or fails, or npm is missing.
 pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
     let has = |name: &str| arguments.iter().any(|argument| argument == name);
-    if let Some(other) = arguments.iter().find(|argument| !["--write", "--long"].contains(&argument.as_str())) {
+    if let Some(other) = arguments.iter().find(|argument| !["--write", "--long"].contains(&argument.as_str()))
+    {
         bail!("contracts takes --write and --long, not {other}");
     }
     match all(workspace, has("--write"), has("--long"))? {
@@ -148,7 +149,10 @@ fn artifacts(workspace: &Workspace, folder: &Path, write: bool) -> Result<()> {
         }
     }
     if !different.is_empty() {
-        bail!("{ARTIFACTS}: not what contracts/ compiles to: {}; run `cargo xtask contracts --write`", different.join(", "));
+        bail!(
+            "{ARTIFACTS}: not what contracts/ compiles to: {}; run `cargo xtask contracts --write`",
+            different.join(", ")
+        );
     }
     Ok(())
 }

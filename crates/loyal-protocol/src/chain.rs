@@ -279,7 +279,9 @@ impl Client {
             return if mined.is_some() { Ok(()) } else { Err(Failure::Replaced { hash, account, nonce }) };
         }
         match last {
-            Some(failure @ Failure::Refused { message, .. }) if !message.contains("known") => Err(failure.clone()),
+            Some(failure @ Failure::Refused { message, .. }) if !message.contains("known") => {
+                Err(failure.clone())
+            }
             _ => Ok(()),
         }
     }

@@ -1,7 +1,11 @@
 //! The contracts, as the compiler sees them: calls, events, typed reverts and deployment code.
 //!
 //! Made from `artifacts/`, which `cargo xtask contracts` holds to `contracts/src` byte for byte.
-#![allow(missing_docs, missing_debug_implementations, reason = "made from the ABI; the documentation is in contracts/src")]
+#![allow(
+    missing_docs,
+    missing_debug_implementations,
+    reason = "made from the ABI; the documentation is in contracts/src"
+)]
 #![allow(clippy::all, clippy::pedantic, clippy::restriction, reason = "made from the ABI")]
 
 use alloy_sol_types::{SolEventInterface as _, SolInterface as _, sol};

@@ -6,7 +6,11 @@ use alloy_primitives::{Address, B256, Bytes, TxKind, U256, b256, keccak256};
 use alloy_sol_types::{SolConstructor, SolValue as _};
 use serde::{Deserialize, Serialize};
 
-use crate::{Client, Failure, Key, Outcome, contracts::{self, *}, devnet::CREATE2_FACTORY};
+use crate::{
+    Client, Failure, Key, Outcome,
+    contracts::{self, *},
+    devnet::CREATE2_FACTORY,
+};
 
 /// Hash of the code of the small contract that CREATE3 deploys through (OpenZeppelin's `Create3`).
 const PROXY_HASH: B256 = b256!("57a34f6e879358dd76825d6700df87013ad6a3fb43c0d0c602f70a8772c153bd");
@@ -96,7 +100,8 @@ impl Addresses {
 pub fn deploy(client: &Client, key: &Key, plan: &Plan) -> Outcome<Addresses> {
     let places = Addresses::of(key.address(), plan.channel);
     if client.code(CREATE2_FACTORY)?.is_empty() {
-        let why = "this chain lacks the deterministic deployment contract; send its well-known transaction first";
+        let why =
+            "this chain lacks the deterministic deployment contract; send its well-known transaction first";
         return Err(missing("CREATE2 factory", CREATE2_FACTORY, why));
     }
     if client.code(places.deployer)?.is_empty() {
@@ -173,7 +178,11 @@ impl Site<'_> {
             return Ok(());
         }
         let init_code = [code(name).as_ref(), &arguments].concat().into();
-        self.client.send(self.key, self.deployer, &Deployer::deployCall { name: label(name), initCode: init_code })?;
+        self.client.send(
+            self.key,
+            self.deployer,
+            &Deployer::deployCall { name: label(name), initCode: init_code },
+        )?;
         if self.client.code(place)?.is_empty() {
             return Err(missing(name, place, "the deployment went somewhere else"));
         }
@@ -187,8 +196,7 @@ fn policy(site: &Site<'_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
         proposers: plan.proposers.clone(),
     };
     site.put("ProtocolTimelock", at.timelock, timelock.abi_encode())?;
-    let parameters =
-        Parameters::constructorCall { timelock_: at.timelock, genesisTime_: plan.genesis_time };
+    let parameters = Parameters::constructorCall { timelock_: at.timelock, genesisTime_: plan.genesis_time };
     site.put("Parameters", at.parameters, parameters.abi_encode())?;
     let currency = LoyalCurrency::constructorCall { timelock_: at.timelock, genesis: at.vesting };
     site.put("LoyalCurrency", at.currency, currency.abi_encode())?;

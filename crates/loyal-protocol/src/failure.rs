@@ -76,7 +76,9 @@ pub enum Failure {
         needed: String,
     },
     /// Another transaction of the account took the place of this one.
-    #[error("transaction {hash} was replaced: another one of {account} has its nonce {nonce}; nothing was done by this one")]
+    #[error(
+        "transaction {hash} was replaced: another one of {account} has its nonce {nonce}; nothing was done by this one"
+    )]
     Replaced {
         /// The transaction that will never run.
         hash: B256,
@@ -86,7 +88,9 @@ pub enum Failure {
         nonce: u64,
     },
     /// The transaction is not in a block yet. It may still be: wait for it, do not send another.
-    #[error("transaction {hash} is not in a block yet; it may still get there: ask for it again before sending another")]
+    #[error(
+        "transaction {hash} is not in a block yet; it may still get there: ask for it again before sending another"
+    )]
     Pending {
         /// The transaction.
         hash: B256,
@@ -99,6 +103,14 @@ pub enum Failure {
         /// Where it should be.
         address: Address,
         /// What is there.
+        why: String,
+    },
+    /// A reader's cursor that cannot be read, written or followed.
+    #[error("{path}: {why}")]
+    Cursor {
+        /// The file.
+        path: String,
+        /// What is wrong and what would be right.
         why: String,
     },
     /// A key file that does not open.

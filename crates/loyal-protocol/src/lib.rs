@@ -9,6 +9,7 @@ pub mod deploy;
 mod failure;
 mod key;
 pub mod message;
+pub mod reader;
 pub mod rpc;
 
 pub use chain::Client;

@@ -124,11 +124,7 @@ impl Rpc for Agreeing {
     }
 }
 
-fn agree(
-    method: &str,
-    first: (&str, &Outcome<Value>),
-    second: (&str, &Outcome<Value>),
-) -> Outcome<()> {
+fn agree(method: &str, first: (&str, &Outcome<Value>), second: (&str, &Outcome<Value>)) -> Outcome<()> {
     let same = match (first.1, second.1) {
         (Ok(a), Ok(b)) => a == b,
         (Err(Failure::Reverted { data: a, .. }), Err(Failure::Reverted { data: b, .. })) => a == b,
@@ -145,7 +141,13 @@ fn agree(
 }
 
 /// An endpoint's error as one of ours: a revert with its facts, or the endpoint's own words.
-fn refusal(endpoint: &dyn Rpc, method: &str, code: i64, message: &str, data: alloy_primitives::Bytes) -> Failure {
+fn refusal(
+    endpoint: &dyn Rpc,
+    method: &str,
+    code: i64,
+    message: &str,
+    data: alloy_primitives::Bytes,
+) -> Failure {
     if code == 3 || !data.is_empty() {
         let own = contracts::revert_of(&data);
         return Failure::Reverted { reason: own.unwrap_or_else(|| message.to_owned()), data };

@@ -1,12 +1,8 @@
 //! The people of the example, their chain, and the steps they take.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::{SolCall, SolValue as _};
 use anyhow::{Context as _, Result};
 use loyal_protocol::{
@@ -19,8 +15,6 @@ use loyal_protocol::{
     message,
 };
 use serde_json::json;
-
-use crate::{digest, known};
 
 /// One LOYAL in base units.
 pub(crate) const LOYAL: u128 = 1_000_000_000_000_000_000;
@@ -52,8 +46,11 @@ impl Market {
     /// A fresh embedded chain with all contracts on it.
     pub(crate) fn open() -> Result<Self> {
         let accounts = Accounts::derive(&[7; 32], PEOPLE.len());
-        let keys: Result<BTreeMap<_, _>, _> =
-            PEOPLE.into_iter().zip(&accounts.accounts).map(|(name, account)| Ok((name, account.try_into()?))).collect();
+        let keys: Result<BTreeMap<_, _>, _> = PEOPLE
+            .into_iter()
+            .zip(&accounts.accounts)
+            .map(|(name, account)| Ok((name, account.try_into()?)))
+            .collect();
         let keys: BTreeMap<&'static str, Key> = keys.map_err(|error: loyal_protocol::Failure| error)?;
         let genesis = Genesis::development(&accounts.addresses(), U256::from(100 * LOYAL), START - 10 * DAY);
         let chain = Chain::open(Store::in_memory()?, genesis, Arc::new(Noon))?;
@@ -68,16 +65,22 @@ impl Market {
         };
         let at = deploy(&client, &keys["owner"], &plan)?;
         let mut market = Self { client, at, keys, table: Vec::new() };
-        market.send("owner", "release LOYAL", at.vesting, &GenesisVesting::releaseCall { index: U256::ZERO })?;
+        market.send(
+            "owner",
+            "release LOYAL",
+            at.vesting,
+            &GenesisVesting::releaseCall { index: U256::ZERO },
+        )?;
         for name in ["host", "user"] {
-            let call = LoyalCurrency::transferCall { to: market.address(name), value: U256::from(10_000 * LOYAL) };
+            let call =
+                LoyalCurrency::transferCall { to: market.address(name), value: U256::from(10_000 * LOYAL) };
             market.send("owner", "send LOYAL", at.currency, &call)?;
         }
         Ok(market)
     }
 
     pub(crate) fn address(&self, name: &str) -> Address {
-        known(self.keys.get(name).map(Key::address), name).expect("the example names its own people")
+        self.keys[name].address()
     }
 
     pub(crate) fn builder(&self) -> Address {
@@ -103,7 +106,13 @@ impl Market {
     }
 
     /// Sends a call by which `name` receives something, and says how much.
-    pub(crate) fn received<C: SolCall>(&mut self, name: &str, step: &str, to: Address, call: &C) -> Result<U256> {
+    pub(crate) fn received<C: SolCall>(
+        &mut self,
+        name: &str,
+        step: &str,
+        to: Address,
+        call: &C,
+    ) -> Result<U256> {
         let account = self.address(name);
         let before = self.balance(account)?;
         self.send("host", step, to, call)?;
@@ -134,16 +143,28 @@ impl Market {
         let (leaves, embedded) = (digest("leaves", name), digest("fingerprints", name));
         let owner = self.address("owner");
         let at = self.at;
-        self.send("owner", "commit leaves", at.registry, &Registry::commitLeavesCall { leafRoot: leaves, leafCount: 1_024 })?;
+        self.send(
+            "owner",
+            "commit leaves",
+            at.registry,
+            &Registry::commitLeavesCall { leafRoot: leaves, leafCount: 1_024 },
+        )?;
         self.pass(DAY)?;
-        let epoch = self.client.call(at.parameters, &Parameters::epochAtCall { time: U256::from(self.client.time()?) })?;
+        let epoch = self
+            .client
+            .call(at.parameters, &Parameters::epochAtCall { time: U256::from(self.client.time()?) })?;
         self.send("owner", "close a seed", at.beacon, &Beacon::closeCall { epoch })?;
-        let call = Registry::commitFingerprintsCall { leafRoot: leaves, fingerprintRoot: embedded, submitter: owner };
+        let call = Registry::commitFingerprintsCall {
+            leafRoot: leaves,
+            fingerprintRoot: embedded,
+            submitter: owner,
+        };
         self.send("owner", "commit fingerprints", at.registry, &call)?;
         let bond = LoyalCurrency::approveCall { spender: at.factory, value: U256::from(1_000 * LOYAL) };
         self.send("owner", "approve", at.currency, &bond)?;
         let creation = self.creation(name, parent, leaves, embedded)?;
-        let mined = self.send("owner", "create a model", at.factory, &ModelFactory::createCall { creation })?;
+        let mined =
+            self.send("owner", "create a model", at.factory, &ModelFactory::createCall { creation })?;
         let created = mined.event::<ModelFactory::ModelCreated>().context("a model was created")?;
         let floor = Registry::setFloorCall {
             modelId: created.modelId,
@@ -152,8 +173,14 @@ impl Market {
             perThousand: 0,
         };
         self.send("owner", "accept an asset", at.registry, &floor)?;
-        self.pass(7 * DAY)?;
-        self.send("owner", "activate", at.registry, &Registry::activateCall { modelId: created.modelId, version: 1 })?;
+        // The window began some blocks ago; a little more than its length is surely over.
+        self.pass(7 * DAY + 60)?;
+        self.send(
+            "owner",
+            "activate",
+            at.registry,
+            &Registry::activateCall { modelId: created.modelId, version: 1 },
+        )?;
         Ok(created.modelId)
     }
 
@@ -169,7 +196,7 @@ impl Market {
         let parts = [("alice", 3_000), ("bob", 1_500), ("charlie", 1_500)];
         let expires = self.client.time()? + DAY;
         let agreement = message::Agreement {
-            subject: alloy_primitives::keccak256((manifest, embedded).abi_encode()),
+            subject: keccak256((manifest, embedded).abi_encode()),
             grants: parts.map(|(who, bps)| message::Grant { account: self.address(who), bps }).to_vec(),
             reserveBps: 4_000,
             expiresAt: expires,
@@ -195,7 +222,9 @@ impl Market {
             },
             agreement: ModelFactory::Agreement {
                 subject: agreement.subject,
-                grants: parts.map(|(who, bps)| ModelFactory::Grant { account: self.address(who), bps }).to_vec(),
+                grants: parts
+                    .map(|(who, bps)| ModelFactory::Grant { account: self.address(who), bps })
+                    .to_vec(),
                 reserveBps: agreement.reserveBps,
                 expiresAt: agreement.expiresAt,
             },
@@ -221,7 +250,11 @@ impl Market {
         };
         let mined = self.send("host", "open a hosting", at.gate, &Gate::openCall { opening })?;
         let hosting = mined.event::<Gate::HostingOpened>().context("a hosting was opened")?.hostingId;
-        let weights = self.client.call(at.registry, &Registry::versionOfCall { modelId: model, version: 1 })?.terms.weightsRoot;
+        let weights = self
+            .client
+            .call(at.registry, &Registry::versionOfCall { modelId: model, version: 1 })?
+            .terms
+            .weightsRoot;
         let time = self.client.time()?;
         let signed = message::Delivery {
             hostingId: hosting,
@@ -245,22 +278,40 @@ impl Market {
         Ok(hosting)
     }
 
-    /// A channel, `count` vouchers of which the last is redeemed, and the settlement into the till.
+    /// A channel, twice `count` vouchers of which each last one is redeemed, and the settlement into the till.
     pub(crate) fn pay(&mut self, hosting: U256, count: u32, price: u128) -> Result<Address> {
-        let at = self.at;
-        let till = self.client.call(at.router, &RevenueRouter::tillOfCall { hostingId: hosting, builder: self.builder() })?;
-        let total = u128::from(count) * price;
-        let approve = LoyalCurrency::approveCall { spender: at.approval_collector, value: U256::from(2 * total) };
-        self.send("user", "approve", at.currency, &approve)?;
-        let config = InvocationChannel::ChannelConfig {
+        let config = self.channel(hosting)?;
+        self.deposit(&config, 2 * u128::from(count) * price)?;
+        for (step, last) in [("redeem, first", count), ("redeem, steady", 2 * count)] {
+            // The caller signs a voucher with every request; the host keeps the newest.
+            for n in last - count + 1..last {
+                self.voucher(&config, u128::from(n) * price)?;
+            }
+            self.redeem(step, &config, u128::from(last) * price)?;
+        }
+        self.settle(config.receiver)?;
+        Ok(config.receiver)
+    }
+
+    /// The user's channel to a hosting that the builder brought.
+    pub(crate) fn channel(&self, hosting: U256) -> Result<InvocationChannel::ChannelConfig> {
+        let call = RevenueRouter::tillOfCall { hostingId: hosting, builder: self.builder() };
+        Ok(InvocationChannel::ChannelConfig {
             payer: self.address("user"),
             payerAuthorizer: Address::ZERO,
-            receiver: till,
+            receiver: self.client.call(self.at.router, &call)?,
             receiverAuthorizer: self.address("signer"),
             token: self.asset(),
             withdrawDelay: alloy_primitives::Uint::from(DAY),
             salt: B256::ZERO,
-        };
+        })
+    }
+
+    pub(crate) fn deposit(&mut self, config: &InvocationChannel::ChannelConfig, amount: u128) -> Result<()> {
+        let at = self.at;
+        let approve =
+            LoyalCurrency::approveCall { spender: at.approval_collector, value: U256::from(amount) };
+        self.send("user", "approve", at.currency, &approve)?;
         let deposit = ApprovalCollector::depositCall {
             config: ApprovalCollector::ChannelConfig {
                 payer: config.payer,
@@ -271,47 +322,63 @@ impl Market {
                 withdrawDelay: config.withdrawDelay,
                 salt: config.salt,
             },
-            amount: 2 * total,
+            amount,
         };
         self.send("user", "deposit", at.approval_collector, &deposit)?;
-        let id = self.client.call(at.channel, &InvocationChannel::getChannelIdCall { config: config.clone() })?;
-        let mut voucher = None;
-        for n in 1..=count {
-            let ceiling = u128::from(n) * price;
-            let digest = channel_digest(&self.client, at.channel, id, ceiling);
-            voucher = Some((ceiling, self.keys["user"].sign_bytes(digest)));
-        }
-        let (ceiling, signature) = voucher.context("at least one invocation")?;
-        let claims = vec![InvocationChannel::VoucherClaim {
-            voucher: InvocationChannel::Voucher { channel: config, maxClaimableAmount: ceiling },
-            signature,
-            totalClaimed: ceiling,
-        }];
-        let digest = self.client.call(at.channel, &InvocationChannel::getClaimBatchDigestCall { voucherClaims: claims.clone() })?;
-        let redeem = InvocationChannel::claimWithSignatureCall {
-            voucherClaims: claims,
-            authorizerSignature: self.keys["signer"].sign_bytes(digest),
+        Ok(())
+    }
+
+    fn voucher(
+        &self,
+        config: &InvocationChannel::ChannelConfig,
+        ceiling: u128,
+    ) -> Result<InvocationChannel::VoucherClaim> {
+        let domain = alloy_sol_types::eip712_domain! {
+            name: "x402 Batch Settlement",
+            version: "1",
+            chain_id: self.client.chain_id(),
+            verifying_contract: self.at.channel,
         };
-        self.send("host", "redeem the voucher", at.channel, &redeem)?;
+        let signed = ChannelConfig {
+            payer: config.payer,
+            payerAuthorizer: config.payerAuthorizer,
+            receiver: config.receiver,
+            receiverAuthorizer: config.receiverAuthorizer,
+            token: config.token,
+            withdrawDelay: config.withdrawDelay,
+            salt: config.salt,
+        };
+        let signed = Voucher { channelId: message::digest(&signed, &domain), maxClaimableAmount: ceiling };
+        let voucher = InvocationChannel::Voucher { channel: config.clone(), maxClaimableAmount: ceiling };
+        let signature = self.keys["user"].sign_message(&signed, &domain);
+        Ok(InvocationChannel::VoucherClaim { voucher, signature, totalClaimed: ceiling })
+    }
+
+    /// Redeems a voucher over `total`. The hosting's signer is the receiver's authorizer: it needs no second signature.
+    pub(crate) fn redeem(
+        &mut self,
+        step: &str,
+        config: &InvocationChannel::ChannelConfig,
+        total: u128,
+    ) -> Result<()> {
+        let redeem = InvocationChannel::claimCall { voucherClaims: vec![self.voucher(config, total)?] };
+        self.send("signer", step, self.at.channel, &redeem)?;
+        Ok(())
+    }
+
+    pub(crate) fn settle(&mut self, till: Address) -> Result<()> {
         let settle = InvocationChannel::settleCall { receiver: till, token: self.asset() };
-        self.send("host", "settle", at.channel, &settle)?;
-        Ok(till)
+        self.send("host", "settle", self.at.channel, &settle)?;
+        Ok(())
     }
 }
 
 alloy_sol_types::sol! {
     struct Voucher { bytes32 channelId; uint128 maxClaimableAmount; }
-}
-
-/// The digest of a voucher, made without asking the chain: a caller signs one with every request.
-fn channel_digest(client: &Client, channel: Address, id: B256, ceiling: u128) -> B256 {
-    let domain = alloy_sol_types::eip712_domain! {
-        name: "x402 Batch Settlement",
-        version: "1",
-        chain_id: client.chain_id(),
-        verifying_contract: channel,
-    };
-    message::digest(&Voucher { channelId: id, maxClaimableAmount: ceiling }, &domain)
+    struct ChannelConfig {
+        address payer; address payerAuthorizer; address receiver; address receiverAuthorizer; address token;
+        uint40 withdrawDelay; bytes32 salt;
+    }
 }
 
 /// An amount of LOYAL for people.
@@ -319,4 +386,9 @@ pub(crate) fn amount(units: U256) -> String {
     let whole = units / U256::from(LOYAL);
     let part = (units % U256::from(LOYAL)) / U256::from(LOYAL / 1_000_000);
     format!("{whole}.{part:06} LOYAL")
+}
+
+/// A digest of a made-up thing.
+fn digest(what: &str, name: &str) -> B256 {
+    keccak256(format!("{what} of {name}"))
 }

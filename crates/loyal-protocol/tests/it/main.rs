@@ -10,6 +10,8 @@ mod conformance;
 mod durable;
 mod http;
 mod kit;
+mod ledger;
 mod npm;
+mod reader;
 mod server;
 mod vectors;

@@ -60,9 +60,7 @@ fn evidence() {
     let column = |pick: fn(&(u32, u32, u32)) -> u32| cases.iter().map(pick).collect::<Vec<_>>();
     let steps: Vec<i64> = cases
         .iter()
-        .map(|(k, hits, misses)| {
-            Evidence::of(Chance::one_in(*k).unwrap(), *hits, *misses).bits().steps()
-        })
+        .map(|(k, hits, misses)| Evidence::of(Chance::one_in(*k).unwrap(), *hits, *misses).bits().steps())
         .collect();
     let made = json!({
         "k": column(|case| case.0), "hits": column(|case| case.1), "misses": column(|case| case.2), "steps": steps,
