@@ -35,8 +35,9 @@ contract ChannelDepositTest is World {
         channel.deposit(config, 100, address(approvals), "");
         vm.expectRevert(refusal);
         approvals.deposit(config, 100);
+        bytes32 id = channel.getChannelId(config);
         vm.expectRevert(abi.encodeWithSelector(ApprovalCollector.Collector_NotChannel.selector, address(this)));
-        approvals.collect(user, address(coin), 100, channel.getChannelId(config), "");
+        approvals.collect(user, address(coin), 100, id, "");
     }
 
     function test_UnderASignature() public {
@@ -53,15 +54,15 @@ contract ChannelDepositTest is World {
         channel.deposit(config, 100, address(authorizations), data);
         currency.transfer(user, 100);
         config.salt = "another channel";
+        data = authorization(id, 8, 100);
         vm.expectRevert();
-        channel.deposit(config, 100, address(authorizations), authorization(id, 8, 100));
+        channel.deposit(config, 100, address(authorizations), data);
     }
 
     function authorization(bytes32 channelId, uint256 salt, uint256 amount) private view returns (bytes memory) {
         bytes32 nonce = keccak256(abi.encode(channelId, salt));
-        bytes32 hash = keccak256(
-            abi.encode(RECEIVE, user, address(authorizations), amount, uint256(0), type(uint256).max, nonce)
-        );
+        bytes32 hash =
+            keccak256(abi.encode(RECEIVE, user, address(authorizations), amount, uint256(0), type(uint256).max, nonce));
         bytes32 digest = keccak256(abi.encodePacked(hex"1901", currency.DOMAIN_SEPARATOR(), hash));
         return abi.encode(uint256(0), type(uint256).max, salt, signed(USER, digest));
     }

@@ -38,6 +38,7 @@ contract CredentialsTest is World {
         eq(uint8(check(BOB, vm.getBlockTimestamp())), uint8(CredentialState.BadSignature), "no issuer");
         eq(uint8(check(ISSUER, credential.notBefore - 1)), uint8(CredentialState.OutOfDate), "early");
         eq(uint8(check(ISSUER, credential.expiresAt)), uint8(CredentialState.OutOfDate), "late");
+        skip(10);
         vm.prank(owner);
         credentials.setIssuer(modelId, vm.addr(ISSUER), false);
         expect(CredentialState.BadSignature);

@@ -25,9 +25,7 @@ contract CurrencyTest is World {
 
     function test_SupplyIsTheCap() public {
         eq(currency.totalSupply(), 2 ** 35 * 1e18, "supply");
-        vm.expectRevert(
-            abi.encodeWithSelector(LoyalCurrency.Loyal_CapExceeded.selector, currency.CAP(), 1)
-        );
+        vm.expectRevert(abi.encodeWithSelector(LoyalCurrency.Loyal_CapExceeded.selector, currency.CAP(), 1));
         vm.prank(address(timelock));
         currency.mint(address(this), 1);
     }

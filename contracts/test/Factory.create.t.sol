@@ -70,9 +70,7 @@ contract FactoryCreateTest is World {
         factory.create(creation);
         creation = draft(owner, termsOf(owner, "second"));
         vm.warp(creation.agreement.expiresAt);
-        vm.expectRevert(
-            abi.encodeWithSelector(ModelFactory.Factory_Expired.selector, creation.agreement.expiresAt)
-        );
+        vm.expectRevert(abi.encodeWithSelector(ModelFactory.Factory_Expired.selector, creation.agreement.expiresAt));
         vm.prank(owner);
         factory.create(creation);
     }

@@ -41,7 +41,7 @@ contract GateDueTest is World {
     }
 
     function test_AThawingBondPaysToo() public {
-        skip(1 days - 1);
+        skip(1 days);
         report(hostingId, epoch + 1, 0, 0);
         vm.prank(host);
         gate.exit(hostingId);

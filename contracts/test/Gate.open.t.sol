@@ -26,9 +26,7 @@ contract GateOpenTest is World {
         eq(uint8(hosting.state), uint8(HostingState.Active), "active");
         eq(hosting.nextEpoch, today(), "the first report is today's");
         bytes memory signature = signed(SIGNER, registry.digest(message.hash()));
-        vm.expectRevert(
-            abi.encodeWithSelector(Gate.Gate_NotActive.selector, hostingId, HostingState.Active)
-        );
+        vm.expectRevert(abi.encodeWithSelector(Gate.Gate_NotActive.selector, hostingId, HostingState.Active));
         gate.deliver(message, signature);
     }
 

@@ -123,7 +123,8 @@ contract GatePostTest is World {
 
     function test_OrderAndTimes() public {
         refused(
-            UsageReport(hostingId, epoch, 1, 1_000, 0, "top"), abi.encodeWithSelector(Gate.Gate_BadEpoch.selector, epoch)
+            UsageReport(hostingId, epoch, 1, 1_000, 0, "top"),
+            abi.encodeWithSelector(Gate.Gate_BadEpoch.selector, epoch)
         );
         ended(1 days);
         refused(
@@ -132,7 +133,8 @@ contract GatePostTest is World {
         );
         ended(7 days);
         refused(
-            UsageReport(hostingId, epoch, 1, 1_000, 0, "top"), abi.encodeWithSelector(Gate.Gate_BadEpoch.selector, epoch)
+            UsageReport(hostingId, epoch, 1, 1_000, 0, "top"),
+            abi.encodeWithSelector(Gate.Gate_BadEpoch.selector, epoch)
         );
         ended(0);
         refused(UsageReport(hostingId, epoch, 0, 0, 0, "top"), abi.encodeWithSelector(Gate.Gate_BadReport.selector));

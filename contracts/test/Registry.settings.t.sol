@@ -21,7 +21,9 @@ contract RegistrySettingsTest is World {
     function test_FourAssetsAtMost() public {
         uint256 modelId = contestable("first");
         vm.startPrank(owner);
-        for (uint160 i = 1; i < 4; ++i) registry.setFloor(modelId, address(i), 1, 1);
+        for (uint160 i = 1; i < 4; ++i) {
+            registry.setFloor(modelId, address(i), 1, 1);
+        }
         vm.expectRevert(Registry.Registry_AssetLimit.selector);
         registry.setFloor(modelId, address(9), 1, 1);
         registry.setFloor(modelId, address(coin), 7, 8);

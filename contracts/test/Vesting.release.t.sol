@@ -8,7 +8,9 @@ contract VestingReleaseTest is World {
     /// @dev Golden case 20: the five allocations are 2^35 exactly, at the end of time.
     function test_GenesisSumsExactly() public view {
         uint256 sum = 0;
-        for (uint256 i = 0; i < vesting.COUNT(); ++i) sum += vesting.vested(i, uint256(GENESIS) + 100 * 365 days);
+        for (uint256 i = 0; i < vesting.COUNT(); ++i) {
+            sum += vesting.vested(i, uint256(GENESIS) + 100 * 365 days);
+        }
         eq(sum, 2 ** 35 * 1e18, "sum");
         eq(vesting.vested(0, GENESIS), (2 ** 35 * 1e18 * uint256(44) / 100) * 3 / 10, "initiatives at the start");
         eq(vesting.vested(2, GENESIS), 2 ** 35 * 1e18 * uint256(2) / 100, "public at the start");
@@ -35,7 +37,9 @@ contract VestingReleaseTest is World {
         eq(currency.balanceOf(beneficiary) - before, first + second, "received");
         eq(first + second, vesting.vested(0, vm.getBlockTimestamp()), "as vested");
         skip(100 * 365 days);
-        for (uint256 i = 0; i < 5; ++i) vesting.release(i);
+        for (uint256 i = 0; i < 5; ++i) {
+            vesting.release(i);
+        }
         eq(currency.balanceOf(address(vesting)), 0, "all is released in the end");
     }
 

@@ -104,7 +104,9 @@ abstract contract World is Test {
         bytes memory args = abi.encode(address(timelock), at("GenesisVesting"));
         currency = LoyalCurrency(put("LoyalCurrency", type(LoyalCurrency).creationCode, args));
         address[5] memory first;
-        for (uint256 i = 0; i < 5; ++i) first[i] = vm.addr(0x9e);
+        for (uint256 i = 0; i < 5; ++i) {
+            first[i] = vm.addr(0x9e);
+        }
         args = abi.encode(currency, currency.CAP(), GENESIS, first);
         vesting = GenesisVesting(put("GenesisVesting", type(GenesisVesting).creationCode, args));
         args = abi.encode(parameters, currency, address(timelock));
@@ -131,16 +133,13 @@ abstract contract World is Test {
     function deployPayments() private {
         channel = InvocationChannel(put("InvocationChannel", type(InvocationChannel).creationCode, ""));
         bytes memory args = abi.encode(channel);
-        authorizations = AuthorizationCollector(
-            put("AuthorizationCollector", type(AuthorizationCollector).creationCode, args)
-        );
+        authorizations =
+            AuthorizationCollector(put("AuthorizationCollector", type(AuthorizationCollector).creationCode, args));
         approvals = ApprovalCollector(put("ApprovalCollector", type(ApprovalCollector).creationCode, args));
-        GateParties memory gates =
-            GateParties(registry, RevenueRouter(at("RevenueRouter")), vault, parameters, court);
+        GateParties memory gates = GateParties(registry, RevenueRouter(at("RevenueRouter")), vault, parameters, court);
         gate = Gate(put("Gate", type(Gate).creationCode, abi.encode(gates)));
-        RouterParties memory routers = RouterParties(
-            registry, gate, parameters, address(factory), address(timelock), probeBoard, court, ledger
-        );
+        RouterParties memory routers =
+            RouterParties(registry, gate, parameters, address(factory), address(timelock), probeBoard, court, ledger);
         router = RevenueRouter(put("RevenueRouter", type(RevenueRouter).creationCode, abi.encode(routers)));
         args = abi.encode(registry, gate, credentials, channel, router);
         admission = Admission(put("Admission", type(Admission).creationCode, args));

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::step::{self, Outcome, Step};
 use crate::workspace::Workspace;
-use crate::{deny, fuzz, tidy};
+use crate::{contracts, deny, fuzz, tidy};
 
 /// Every step. Add one here when a new kind of check appears; nothing else needs to know.
 pub const STEPS: &[Step] = &[
@@ -16,6 +16,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "test", about: "cargo test --workspace --lib --bins --tests --examples", run: tests },
     Step { name: "doc-test", about: "cargo test --workspace --doc", run: doc_tests },
     Step { name: "doc", about: "cargo doc --workspace --no-deps, warnings are errors", run: documentation },
+    Step { name: "contracts", about: "Solidity: compile, compare the artifacts, test", run: contracts::step },
     Step { name: "fuzz", about: "some seconds of hostile bytes for every parser", run: hostile_bytes },
 ];
 

@@ -5,10 +5,14 @@
 mod account;
 mod alloy;
 mod blocks;
+mod client;
 mod clients;
 mod conformance;
 mod durable;
 mod http;
 mod kit;
+mod ledger;
 mod npm;
+mod reader;
 mod server;
+mod vectors;

@@ -1,0 +1,84 @@
+// Made by `cargo xtask contracts --write`.
+contract ModelShares {
+    struct Checkpoint208 {
+        uint48 _key;
+        uint208 _value;
+    }
+    struct Grant {
+        address account;
+        uint16 bps;
+    }
+    constructor(address registry_, address router_, address parameters_, address factory_);
+    function ASSETS_MAX() external view returns (uint256);
+    function CLOCK_MODE() external pure returns (string);
+    function DOMAIN_SEPARATOR() external view returns (bytes32);
+    function FIRST_SUPPLY() external view returns (uint256);
+    function allowance(address owner, address spender) external view returns (uint256);
+    function approve(address spender, uint256 value) external returns (bool);
+    function assets() external view returns (address[]);
+    function balanceOf(address account) external view returns (uint256);
+    function checkpoints(address account, uint32 pos) external view returns (Checkpoint208);
+    function clock() external view returns (uint48);
+    function decimals() external view returns (uint8);
+    function delegate(address delegatee) external;
+    function delegateBySig(address delegatee, uint256 nonce, uint256 expiry, uint8 v, bytes32 r, bytes32 s) external;
+    function delegates(address account) external view returns (address);
+    function distribute(address asset, uint256 amount) external;
+    function eip712Domain() external view returns (bytes1 fields, string name, string version, uint256 chainId, address verifyingContract, bytes32 salt, uint256[] extensions);
+    function factory() external view returns (address);
+    function getPastTotalSupply(uint256 timepoint) external view returns (uint256);
+    function getPastVotes(address account, uint256 timepoint) external view returns (uint256);
+    function getVotes(address account) external view returns (uint256);
+    function initialize(uint256 modelId_, string name_, string symbol_, Grant[] grants, address treasury, uint16 reserveBps) external;
+    function mint(uint32 version, address to, uint256 amount) external;
+    function mintedFor(uint32 version) external view returns (uint256);
+    function modelId() external view returns (uint256);
+    function name() external view returns (string);
+    function nonces(address owner) external view returns (uint256);
+    function numCheckpoints(address account) external view returns (uint32);
+    function parameters() external view returns (address);
+    function permit(address owner, address spender, uint256 value, uint256 deadline, uint8 v, bytes32 r, bytes32 s) external;
+    function registry() external view returns (address);
+    function router() external view returns (address);
+    function symbol() external view returns (string);
+    function totalSupply() external view returns (uint256);
+    function transfer(address to, uint256 value) external returns (bool);
+    function transferFrom(address from, address to, uint256 value) external returns (bool);
+    function withdraw(address account, address asset) external returns (uint256 amount);
+    function withdrawable(address account, address asset) external view returns (uint256);
+    event Approval(address indexed owner, address indexed spender, uint256 value);
+    event DelegateChanged(address indexed delegator, address indexed fromDelegate, address indexed toDelegate);
+    event DelegateVotesChanged(address indexed delegate, uint256 previousVotes, uint256 newVotes);
+    event Distributed(address indexed asset, uint256 amount, uint256 supply);
+    event EIP712DomainChanged();
+    event Initialized(uint64 version);
+    event Minted(uint32 indexed version, address indexed to, uint256 amount);
+    event Transfer(address indexed from, address indexed to, uint256 value);
+    event Withdrawn(address indexed account, address indexed asset, uint256 amount);
+    error CheckpointUnorderedInsertion();
+    error ECDSAInvalidSignature();
+    error ECDSAInvalidSignatureLength(uint256 length);
+    error ECDSAInvalidSignatureS(bytes32 s);
+    error ERC20ExceededSafeSupply(uint256 increasedSupply, uint256 cap);
+    error ERC20InsufficientAllowance(address spender, uint256 allowance, uint256 needed);
+    error ERC20InsufficientBalance(address sender, uint256 balance, uint256 needed);
+    error ERC20InvalidApprover(address approver);
+    error ERC20InvalidReceiver(address receiver);
+    error ERC20InvalidSender(address sender);
+    error ERC20InvalidSpender(address spender);
+    error ERC2612ExpiredSignature(uint256 deadline);
+    error ERC2612InvalidSigner(address signer, address owner);
+    error ERC5805FutureLookup(uint256 timepoint, uint48 clock);
+    error InvalidAccountNonce(address account, uint256 currentNonce);
+    error InvalidInitialization();
+    error NotInitializing();
+    error ReentrancyGuardReentrantCall();
+    error SafeCastOverflowedUintDowncast(uint8 bits, uint256 value);
+    error SafeERC20FailedOperation(address token);
+    error Shares_AssetLimit(address asset);
+    error Shares_MintLimit(uint32 version, uint256 amount, uint256 max);
+    error Shares_NotController(address caller);
+    error Shares_NotFactory(address caller);
+    error Shares_NotRouter(address caller);
+    error VotesExpiredSignature(uint256 expiry);
+}

@@ -1,0 +1,294 @@
+//! All contracts on a chain, by one routine: their places follow from the deploying account alone.
+//!
+//! A routine that was interrupted is run again: it leaves what is there and does what is missing.
+
+use alloy_primitives::{Address, B256, Bytes, TxKind, U256, b256, keccak256};
+use alloy_sol_types::{SolConstructor, SolValue as _};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Client, Failure, Key, Outcome,
+    contracts::{self, *},
+    devnet::CREATE2_FACTORY,
+};
+
+/// Hash of the code of the small contract that CREATE3 deploys through (OpenZeppelin's `Create3`).
+const PROXY_HASH: B256 = b256!("57a34f6e879358dd76825d6700df87013ad6a3fb43c0d0c602f70a8772c153bd");
+
+/// What the account that deploys decides.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Who may propose to the timelock until the governor does.
+    pub proposers: Vec<Address>,
+    /// The timelock's delay in seconds; at least one.
+    pub delay_seconds: u64,
+    /// When epoch 0 begins, in unix seconds; not after now.
+    pub genesis_time: u64,
+    /// Who receives the five allocations of LOYAL: initiatives, ecosystem, public, team, investors.
+    pub beneficiaries: [Address; 5],
+    /// An escrow of the x402 standard that is on the chain already, to be used instead of a new one.
+    pub channel: Option<Address>,
+}
+
+/// Where every contract is. Those of the court and the governors are known before they exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[allow(missing_docs, reason = "each field is the contract of its name, documented in contracts/src")]
+pub struct Addresses {
+    pub deployer: Address,
+    pub timelock: Address,
+    pub parameters: Address,
+    pub currency: Address,
+    pub vesting: Address,
+    pub vault: Address,
+    pub beacon: Address,
+    pub registry: Address,
+    pub credentials: Address,
+    pub shares_code: Address,
+    pub treasury_code: Address,
+    pub factory: Address,
+    pub channel: Address,
+    pub authorization_collector: Address,
+    pub approval_collector: Address,
+    pub gate: Address,
+    pub router: Address,
+    pub admission: Address,
+    pub court: Address,
+    pub probe_board: Address,
+    pub ledger: Address,
+}
+
+impl Addresses {
+    /// Where `account` deploys, or will. `channel` is an escrow that is there already.
+    #[must_use]
+    pub fn of(account: Address, channel: Option<Address>) -> Self {
+        let deployer = CREATE2_FACTORY.create2(B256::ZERO, keccak256(code("Deployer")));
+        let at = |name: &str| {
+            let salt = keccak256((account, label(name)).abi_encode());
+            deployer.create2(salt, PROXY_HASH).create(1)
+        };
+        Self {
+            deployer,
+            timelock: at("ProtocolTimelock"),
+            parameters: at("Parameters"),
+            currency: at("LoyalCurrency"),
+            vesting: at("GenesisVesting"),
+            vault: at("StakeVault"),
+            beacon: at("Beacon"),
+            registry: at("Registry"),
+            credentials: at("CredentialRegistry"),
+            shares_code: at("ModelShares"),
+            treasury_code: at("ModelTreasury"),
+            factory: at("ModelFactory"),
+            channel: channel.unwrap_or_else(|| at("InvocationChannel")),
+            authorization_collector: at("AuthorizationCollector"),
+            approval_collector: at("ApprovalCollector"),
+            gate: at("Gate"),
+            router: at("RevenueRouter"),
+            admission: at("Admission"),
+            court: at("DisputeCourt"),
+            probe_board: at("ProbeBoard"),
+            ledger: at("ContributionLedger"),
+        }
+    }
+}
+
+/// Deploys what is missing, checks that the contracts know each other, and says where they are.
+///
+/// # Errors
+/// The chain's, and [`Failure::NoContract`] where something else is in a contract's place.
+pub fn deploy(client: &Client, key: &Key, plan: &Plan) -> Outcome<Addresses> {
+    let places = Addresses::of(key.address(), plan.channel);
+    if client.code(CREATE2_FACTORY)?.is_empty() {
+        let why =
+            "this chain lacks the deterministic deployment contract; send its well-known transaction first";
+        return Err(missing("CREATE2 factory", CREATE2_FACTORY, why));
+    }
+    if client.code(places.deployer)?.is_empty() {
+        let data = [B256::ZERO.as_slice(), &code("Deployer")].concat();
+        client.send_data(key, TxKind::Call(CREATE2_FACTORY), data.into())?;
+    }
+    let site = Site { client, key, deployer: places.deployer };
+    policy(&site, &places, plan)?;
+    models(&site, &places)?;
+    payments(&site, &places, plan)?;
+    check(client, &places)?;
+    Ok(places)
+}
+
+/// Checks that contracts are where they should be, and are those of one deployment.
+///
+/// # Errors
+/// [`Failure::NoContract`], and the chain's.
+pub fn check(client: &Client, places: &Addresses) -> Outcome<()> {
+    for (name, address) in [
+        ("Registry", places.registry),
+        ("Gate", places.gate),
+        ("RevenueRouter", places.router),
+        ("InvocationChannel", places.channel),
+        ("ModelFactory", places.factory),
+        ("StakeVault", places.vault),
+    ] {
+        if client.code(address)?.is_empty() {
+            return Err(missing(name, address, "there is no code; deploy first, or give the right address"));
+        }
+    }
+    let factory = client.call(places.registry, &Registry::factoryCall {})?;
+    let gate = client.call(places.router, &RevenueRouter::gateCall {})?;
+    let router = client.call(places.gate, &Gate::routerCall {})?;
+    let channel = client.call(places.admission, &Admission::channelCall {})?;
+    for (name, found, wanted) in [
+        ("ModelFactory", factory, places.factory),
+        ("Gate", gate, places.gate),
+        ("RevenueRouter", router, places.router),
+        ("InvocationChannel", channel, places.channel),
+    ] {
+        if found != wanted {
+            return Err(missing(name, wanted, format!("the others of this deployment know {found}")));
+        }
+    }
+    Ok(())
+}
+
+fn missing(name: &'static str, address: Address, why: impl Into<String>) -> Failure {
+    Failure::NoContract { name, address, why: why.into() }
+}
+
+/// A name as `bytes32`.
+fn label(name: &str) -> B256 {
+    let mut bytes = [0; 32];
+    bytes[..name.len()].copy_from_slice(name.as_bytes());
+    bytes.into()
+}
+
+fn code(name: &str) -> Bytes {
+    contracts::code_of(name).expect("every contract that is deployed has an artifact")
+}
+
+struct Site<'a> {
+    client: &'a Client,
+    key: &'a Key,
+    deployer: Address,
+}
+
+impl Site<'_> {
+    /// Puts a contract in its place, unless it is there.
+    fn put(&self, name: &'static str, place: Address, arguments: Vec<u8>) -> Outcome<()> {
+        if !self.client.code(place)?.is_empty() {
+            return Ok(());
+        }
+        let init_code = [code(name).as_ref(), &arguments].concat().into();
+        self.client.send(
+            self.key,
+            self.deployer,
+            &Deployer::deployCall { name: label(name), initCode: init_code },
+        )?;
+        if self.client.code(place)?.is_empty() {
+            return Err(missing(name, place, "the deployment went somewhere else"));
+        }
+        Ok(())
+    }
+}
+
+fn policy(site: &Site<'_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
+    let timelock = ProtocolTimelock::constructorCall {
+        minDelay: U256::from(plan.delay_seconds),
+        proposers: plan.proposers.clone(),
+    };
+    site.put("ProtocolTimelock", at.timelock, timelock.abi_encode())?;
+    let parameters = Parameters::constructorCall { timelock_: at.timelock, genesisTime_: plan.genesis_time };
+    site.put("Parameters", at.parameters, parameters.abi_encode())?;
+    let currency = LoyalCurrency::constructorCall { timelock_: at.timelock, genesis: at.vesting };
+    site.put("LoyalCurrency", at.currency, currency.abi_encode())?;
+    let vesting = GenesisVesting::constructorCall {
+        currency_: at.currency,
+        supply_: site.client.call(at.currency, &LoyalCurrency::CAPCall {})?,
+        start_: plan.genesis_time,
+        beneficiaries: plan.beneficiaries,
+    };
+    site.put("GenesisVesting", at.vesting, vesting.abi_encode())?;
+    let vault = StakeVault::constructorCall {
+        parameters_: at.parameters,
+        currency_: at.currency,
+        treasury_: at.timelock,
+    };
+    site.put("StakeVault", at.vault, vault.abi_encode())?;
+    let beacon = Beacon::constructorCall {
+        parameters_: at.parameters,
+        vault_: at.vault,
+        court_: at.court,
+        currency_: at.currency,
+    };
+    site.put("Beacon", at.beacon, beacon.abi_encode())
+}
+
+fn models(site: &Site<'_>, at: &Addresses) -> Outcome<()> {
+    let registry = Registry::constructorCall {
+        factory_: at.factory,
+        court_: at.court,
+        beacon_: at.beacon,
+        parameters_: at.parameters,
+    };
+    site.put("Registry", at.registry, registry.abi_encode())?;
+    let credentials = CredentialRegistry::constructorCall { registry_: at.registry };
+    site.put("CredentialRegistry", at.credentials, credentials.abi_encode())?;
+    let shares = ModelShares::constructorCall {
+        registry_: at.registry,
+        router_: at.router,
+        parameters_: at.parameters,
+        factory_: at.factory,
+    };
+    site.put("ModelShares", at.shares_code, shares.abi_encode())?;
+    let treasury = ModelTreasury::constructorCall { registry_: at.registry, factory_: at.factory };
+    site.put("ModelTreasury", at.treasury_code, treasury.abi_encode())?;
+    let parties = ModelFactory::FactoryParties {
+        registry: at.registry,
+        router: at.router,
+        vault: at.vault,
+        parameters: at.parameters,
+        currency: at.currency,
+        court: at.court,
+        sharesCode: at.shares_code,
+        treasuryCode: at.treasury_code,
+    };
+    let factory = ModelFactory::constructorCall { parties };
+    site.put("ModelFactory", at.factory, factory.abi_encode())
+}
+
+fn payments(site: &Site<'_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
+    if plan.channel.is_none() {
+        site.put("InvocationChannel", at.channel, Vec::new())?;
+    }
+    let collector = AuthorizationCollector::constructorCall { channel_: at.channel };
+    site.put("AuthorizationCollector", at.authorization_collector, collector.abi_encode())?;
+    let collector = ApprovalCollector::constructorCall { channel_: at.channel };
+    site.put("ApprovalCollector", at.approval_collector, collector.abi_encode())?;
+    let parties = Gate::GateParties {
+        registry: at.registry,
+        router: at.router,
+        vault: at.vault,
+        parameters: at.parameters,
+        court: at.court,
+    };
+    site.put("Gate", at.gate, Gate::constructorCall { parties }.abi_encode())?;
+    let parties = RevenueRouter::RouterParties {
+        registry: at.registry,
+        gate: at.gate,
+        parameters: at.parameters,
+        factory: at.factory,
+        treasury: at.timelock,
+        probeBoard: at.probe_board,
+        court: at.court,
+        ledger: at.ledger,
+    };
+    let router = RevenueRouter::constructorCall { parties };
+    site.put("RevenueRouter", at.router, router.abi_encode())?;
+    let admission = Admission::constructorCall {
+        registry_: at.registry,
+        gate_: at.gate,
+        credentials_: at.credentials,
+        channel_: at.channel,
+        router_: at.router,
+    };
+    site.put("Admission", at.admission, admission.abi_encode())
+}

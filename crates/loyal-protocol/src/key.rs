@@ -1,0 +1,74 @@
+//! Keys that sign for accounts.
+
+use std::fmt;
+
+use alloy_primitives::{Address, B256, Bytes, Signature, keccak256};
+use alloy_sol_types::{Eip712Domain, SolStruct};
+use k256::ecdsa::{RecoveryId, SigningKey};
+
+use crate::devnet::Account;
+
+/// A secret key and the account it signs for. Its secret is never shown.
+#[derive(Clone)]
+pub struct Key {
+    secret: SigningKey,
+    address: Address,
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Key").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Key {
+    /// The key with this secret, or `None` where the secret is no key of the curve.
+    #[must_use]
+    pub fn of(secret: B256) -> Option<Self> {
+        let secret = SigningKey::from_slice(secret.as_slice()).ok()?;
+        let public = secret.verifying_key().to_encoded_point(false);
+        let address = Address::from_slice(&keccak256(&public.as_bytes()[1..])[12..]);
+        Some(Self { secret, address })
+    }
+
+    /// The account.
+    #[must_use]
+    pub const fn address(&self) -> Address {
+        self.address
+    }
+
+    /// Signs a digest; `s` is low, as contracts demand.
+    ///
+    /// # Panics
+    /// Never: every digest can be signed.
+    #[must_use]
+    pub fn sign(&self, digest: B256) -> Signature {
+        let signed: (k256::ecdsa::Signature, RecoveryId) =
+            self.secret.sign_prehash_recoverable(digest.as_slice()).expect("a digest has 32 bytes");
+        signed.into()
+    }
+
+    /// Signs a digest, as contracts take it: r, s and v in 65 bytes.
+    #[must_use]
+    pub fn sign_bytes(&self, digest: B256) -> Bytes {
+        self.sign(digest).as_bytes().into()
+    }
+
+    /// Signs a message under a domain.
+    pub fn sign_message<M: SolStruct>(&self, message: &M, domain: &Eip712Domain) -> Bytes {
+        self.sign_bytes(message.eip712_signing_hash(domain))
+    }
+}
+
+/// The key of an account of an embedded chain.
+impl TryFrom<&Account> for Key {
+    type Error = crate::Failure;
+
+    fn try_from(account: &Account) -> Result<Self, Self::Error> {
+        let wrong = || crate::Failure::Key {
+            path: account.address.to_string(),
+            why: "the secret is not a key; make the accounts anew".to_owned(),
+        };
+        Self::of(account.secret).ok_or_else(wrong)
+    }
+}

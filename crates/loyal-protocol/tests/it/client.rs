@@ -1,0 +1,205 @@
+//! The typed client against the embedded chain: one deployment, typed refusals, nonces, endpoints that fail.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use alloy_primitives::{Address, B256, Bytes, U256};
+use loyal_protocol::{
+    Addresses, Client, Failure, Key, Outcome,
+    chain::Patience,
+    contracts::*,
+    deploy,
+    deploy::Plan,
+    devnet::Chain,
+    rpc::{Agreeing, Rpc},
+};
+use serde_json::{Value, json};
+
+use crate::kit::{self, START, ether, signer};
+
+pub(crate) fn key(index: u64) -> Key {
+    Key::of(signer(index).to_bytes()).unwrap()
+}
+
+fn quick() -> Patience {
+    Patience { attempts_max: 3, pause: std::time::Duration::ZERO }
+}
+
+pub(crate) fn plan() -> Plan {
+    Plan {
+        proposers: vec![key(0).address()],
+        delay_seconds: 172_800,
+        genesis_time: START,
+        beneficiaries: [key(0).address(); 5],
+        channel: None,
+    }
+}
+
+pub(crate) fn chain() -> Arc<Chain> {
+    Arc::new(kit::chain().0)
+}
+
+pub(crate) fn client(rpc: Arc<dyn Rpc>) -> Client {
+    Client::connect(rpc, Some(31337), quick()).unwrap()
+}
+
+#[test]
+fn a_deployment_is_resumed_and_found_again() {
+    let client = client(chain());
+    let places = deploy(&client, &key(0), &plan()).unwrap();
+    assert_eq!(places, Addresses::of(key(0).address(), None));
+    let sent: Value = client.ask("eth_getTransactionCount", json!([key(0).address(), "latest"])).unwrap();
+    assert_eq!(deploy(&client, &key(0), &plan()).unwrap(), places);
+    let again: Value = client.ask("eth_getTransactionCount", json!([key(0).address(), "latest"])).unwrap();
+    assert_eq!(sent, again, "nothing is sent where everything is there");
+    let supply = client.call(places.currency, &LoyalCurrency::totalSupplyCall {}).unwrap();
+    assert_eq!(supply, (U256::from(1) << 35) * ether(1));
+    let other = Addresses::of(key(1).address(), None);
+    assert!(matches!(loyal_protocol::deploy::check(&client, &other), Err(Failure::NoContract { .. })));
+}
+
+#[test]
+fn every_contract_has_code_within_the_limit() {
+    for name in ["Gate", "Registry", "RevenueRouter", "InvocationChannel", "ModelShares", "Till"] {
+        assert!(loyal_protocol::contracts::code_of(name).unwrap().len() > 500, "{name}");
+    }
+    assert_eq!(loyal_protocol::contracts::code_of("Nothing"), None);
+}
+
+#[test]
+fn refusals_name_the_error_and_its_facts() {
+    let client = client(chain());
+    let places = deploy(&client, &key(0), &plan()).unwrap();
+    let call = Parameters::setCall { parameter: 8, value: U256::from(1) };
+    let failure = client.send(&key(1), places.parameters, &call).unwrap_err();
+    let text = failure.to_string();
+    assert!(
+        text.contains("Parameters_NotTimelock")
+            && text.to_lowercase().contains(&key(1).address().to_string().to_lowercase()),
+        "{text}"
+    );
+    let failure =
+        client.call(places.registry, &Registry::ownerOfCall { tokenId: U256::from(7) }).unwrap_err();
+    assert!(matches!(failure, Failure::Reverted { .. }), "{failure}");
+    let failure = client.call(Address::with_last_byte(9), &Registry::modelCountCall {}).unwrap_err();
+    assert!(matches!(failure, Failure::Nonsense { .. }), "{failure}");
+}
+
+#[test]
+fn events_come_with_their_names() {
+    let client = client(chain());
+    let places = deploy(&client, &key(0), &plan()).unwrap();
+    let mined =
+        client.send(&key(0), places.vesting, &GenesisVesting::releaseCall { index: U256::from(2) }).unwrap();
+    let released: GenesisVesting::Released = mined.event().unwrap();
+    assert_eq!(released.beneficiary, key(0).address());
+    let text: Vec<_> = mined.logs.iter().filter_map(loyal_protocol::chain::Event::text).collect();
+    assert!(text.iter().any(|line| line.contains("Released")), "{text:?}");
+    let seen = client.events(&[places.vesting], 0, mined.block_number.to()).unwrap();
+    assert_eq!(seen.last().unwrap().decode::<GenesisVesting::Released>().unwrap(), released);
+}
+
+#[test]
+fn threads_share_an_account() {
+    let client = client(chain());
+    let places = deploy(&client, &key(0), &plan()).unwrap();
+    client.send(&key(0), places.vesting, &GenesisVesting::releaseCall { index: U256::from(2) }).unwrap();
+    let call = LoyalCurrency::transferCall { to: key(2).address(), value: U256::from(5) };
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                for _ in 0..5 {
+                    client.send(&key(0), places.currency, &call).unwrap();
+                }
+            });
+        }
+    });
+    let account = key(2).address();
+    let balance = client.call(places.currency, &LoyalCurrency::balanceOfCall { account }).unwrap();
+    assert_eq!(balance, U256::from(200), "forty transfers, each once");
+}
+
+#[test]
+fn accounts_without_means_are_told() {
+    let client = client(chain());
+    let poor = Key::of(B256::with_last_byte(7)).unwrap();
+    let failure = client.send_data(&poor, alloy_primitives::TxKind::Create, Bytes::from_static(&[0]));
+    assert!(matches!(failure, Err(Failure::Unfunded { .. } | Failure::Refused { .. })), "{failure:?}");
+    let other = Client::connect(chain(), Some(1), quick()).unwrap_err();
+    assert_eq!(other, Failure::OtherChain { found: 31337, wanted: 1 });
+}
+
+/// Answers, but loses what it heard about every second request.
+#[derive(Debug)]
+struct Flaky {
+    chain: Arc<Chain>,
+    count: AtomicU32,
+}
+
+impl Rpc for Flaky {
+    fn request(&self, method: &str, params: Value) -> Outcome<Value> {
+        let answer = Rpc::request(&*self.chain, method, params);
+        let lost = method == "eth_sendRawTransaction" && self.count.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        if lost {
+            Err(Failure::Silent { endpoint: self.name(), why: "the line broke".into() })
+        } else {
+            answer
+        }
+    }
+
+    fn name(&self) -> String {
+        "a flaky endpoint".to_owned()
+    }
+}
+
+#[test]
+fn a_broken_line_does_not_send_twice() {
+    let chain = chain();
+    let steady = client(chain.clone());
+    let places = deploy(&steady, &key(0), &plan()).unwrap();
+    steady.send(&key(0), places.vesting, &GenesisVesting::releaseCall { index: U256::from(2) }).unwrap();
+    let flaky = client(Arc::new(Flaky { chain, count: AtomicU32::new(0) }));
+    let call = LoyalCurrency::transferCall { to: key(3).address(), value: U256::from(1) };
+    for _ in 0..10 {
+        flaky.send(&key(0), places.currency, &call).unwrap();
+    }
+    let account = key(3).address();
+    let balance = flaky.call(places.currency, &LoyalCurrency::balanceOfCall { account }).unwrap();
+    assert_eq!(balance, U256::from(10));
+}
+
+/// Lies about balances.
+#[derive(Debug)]
+struct Liar(Arc<Chain>);
+
+impl Rpc for Liar {
+    fn request(&self, method: &str, params: Value) -> Outcome<Value> {
+        if method == "eth_call" {
+            Ok(json!(B256::with_last_byte(1)))
+        } else {
+            Rpc::request(&*self.0, method, params)
+        }
+    }
+
+    fn name(&self) -> String {
+        "a liar".to_owned()
+    }
+}
+
+#[test]
+fn endpoints_must_agree() {
+    let chain = chain();
+    let honest = client(chain.clone());
+    let places = deploy(&honest, &key(0), &plan()).unwrap();
+    let both = client(Arc::new(Agreeing::new(vec![chain.clone(), Arc::new(Liar(chain.clone()))])));
+    let failure = both.call(places.currency, &LoyalCurrency::totalSupplyCall {}).unwrap_err();
+    assert!(matches!(failure, Failure::Disagreement { .. }), "{failure}");
+    let same = client(Arc::new(Agreeing::new(vec![chain.clone(), chain])));
+    same.send(&key(0), places.vesting, &GenesisVesting::releaseCall { index: U256::from(2) }).unwrap();
+    assert!(
+        client(Arc::new(Liar(kit::chain().0.into()))).time().is_ok(),
+        "and is believed where it is alone"
+    );
+}
