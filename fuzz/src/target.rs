@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
+mod evidence;
 mod fingerprint;
 mod model;
 mod weights;
@@ -42,6 +43,8 @@ pub(crate) const TARGETS: &[Target] = &[
     fingerprint::FINGERPRINT_SET,
     fingerprint::COMMITMENT,
     fingerprint::QUERIES,
+    evidence::TRANSCRIPT,
+    evidence::BUNDLE,
 ];
 
 /// The target of a name.

@@ -7,6 +7,7 @@ pub mod error;
 pub mod evidence;
 pub mod fingerprint;
 pub mod frame;
+mod journal;
 mod predict;
 pub mod query;
 pub mod report;

@@ -4,6 +4,7 @@
 
 mod candidates;
 mod embedding;
+mod hearing;
 mod innocence;
 mod secret;
 mod tilting;
