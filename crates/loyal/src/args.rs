@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::{chain, completions, demo, fingerprint, manual, model};
+use crate::{chain, completions, demo, fingerprint, host, manual, model};
 
 /// Mark a model's weights, prove who serves them.
 #[derive(Debug, Parser)]
@@ -33,6 +33,9 @@ enum Noun {
     /// Mark weights with secret fingerprints, and find them again.
     #[command(subcommand)]
     Fingerprint(fingerprint::Verb),
+    /// Serve a model to whoever speaks the OpenAI API.
+    #[command(subcommand)]
+    Host(host::Verb),
     /// Run a chain of your own: an EVM chain inside this program, for wallets, libraries and tests.
     #[command(subcommand)]
     Chain(chain::Verb),
@@ -50,6 +53,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     match Args::parse().noun {
         Noun::Model(verb) => model::run(verb),
         Noun::Fingerprint(verb) => fingerprint::run(verb),
+        Noun::Host(verb) => host::run(verb),
         Noun::Chain(verb) => chain::run(verb),
         Noun::Demo(args) => demo::run(&args),
         Noun::Completions(args) => completions::run(&args, Args::command()),
