@@ -8,6 +8,7 @@ use tempfile::TempDir;
 
 mod agent;
 mod chain;
+mod evidence;
 mod fingerprint;
 mod model;
 mod weights;
@@ -52,6 +53,8 @@ pub(crate) const TARGETS: &[Target] = &[
     chain::CHAIN_ACCOUNTS,
     agent::EVENT_STREAM,
     agent::ASSIST_REQUEST,
+    evidence::TRANSCRIPT,
+    evidence::BUNDLE,
 ];
 
 /// The target of a name.

@@ -2,15 +2,20 @@
 
 mod answer;
 pub mod attempt;
+pub mod bundle;
+pub mod cut;
+pub mod hearing;
+pub mod ledger;
 mod local;
 pub mod statistic;
+pub mod transcript;
 
 use std::ops::ControlFlow;
 
 use loyal_model::{Llama, Tokenizer};
 use loyal_types::hash::{Abi, abi_encode};
 use loyal_types::{Evidence, Hash, keccak256};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::evidence::PValue;
@@ -22,6 +27,9 @@ use crate::scheme::Rule;
 pub use answer::{Answerer, Ask, Mode, Reply, Said, Shown};
 pub use attempt::{Attempt, Pieces};
 pub(crate) use local::say;
+pub use bundle::Bundle;
+pub use hearing::{Books, Hearing};
+pub use ledger::Ledger;
 pub use local::{Altered, Local, Weights};
 pub use statistic::{Outcome, Tally};
 
@@ -106,9 +114,7 @@ impl Request {
     /// The same for the `registrations`-th time: R claimed registrations and suspects tested ask for R times as much.
     #[must_use]
     pub fn after(self, registrations: u32) -> Self {
-        // Rounded up, so that the bound holds.
-        let log10_wanted = (LOG10_WANTED + f64::from(registrations.max(1)).log10()).next_up();
-        Self { log10_wanted, ..self }
+        Self { log10_wanted: log10_wanted(registrations), ..self }
     }
 
     fn check(&self, set: &FingerprintSet) -> Result<()> {
@@ -128,6 +134,12 @@ impl Request {
         }
         Ok(())
     }
+}
+
+/// log₁₀ of the evidence wanted the `registrations`-th time: 9 + log₁₀ R, rounded up, so that the bound holds.
+#[must_use]
+pub fn log10_wanted(registrations: u32) -> f64 {
+    (LOG10_WANTED + libm::log10(f64::from(registrations.max(1)))).next_up()
 }
 
 /// The order in which a suspect is asked: fixed by the beacon and the suspect's name, so that nobody picks queries
@@ -155,7 +167,7 @@ pub fn place(beacon: Hash, suspect: &str, index: u32) -> Hash {
 }
 
 /// What the answers prove.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// These are the marked weights, or weights made from them.
@@ -250,6 +262,12 @@ impl<'a> Court<'a> {
         self.tally.log10_e() >= self.log10_wanted
     }
 
+    /// Fingerprints heard, log₁₀ E so far, and log₁₀ E wanted.
+    #[must_use]
+    pub fn standing(&self) -> (usize, f64, f64) {
+        (self.answers.len(), self.tally.log10_e(), self.log10_wanted)
+    }
+
     /// What was found so far.
     #[must_use]
     pub fn findings(self) -> Findings {
@@ -313,7 +331,7 @@ fn ask(
 }
 
 /// Whether an attempt says anything either way. It looks at the answer, never at the secret.
-fn says(attempt: &Attempt, rule: &Rule) -> bool {
+pub(crate) fn says(attempt: &Attempt, rule: &Rule) -> bool {
     attempt.draws.iter().any(|draw| match draw {
         attempt::Draw::Answered(steps) => {
             let pieces: Vec<&[u8]> = steps.iter().map(|step| step.piece.as_slice()).collect();

@@ -143,23 +143,29 @@ impl Commitment {
             return Err(wrong("more than 16 MiB".to_owned()));
         }
         let found: Self = serde_json::from_slice(bytes).map_err(|source| wrong(source.to_string()))?;
-        if found.format != FORMAT || found.version != VERSION {
-            return Err(wrong(format!("format {:?}, version {}", found.format, found.version)));
-        }
-        if found.digests.is_empty() || found.digests.len() > COUNT_MAX {
-            return Err(wrong(format!("{} digests", found.digests.len())));
-        }
-        if root_of(&found.digests) != found.leaf_root {
-            return Err(wrong("leaf_root is not the root of the digests".to_owned()));
-        }
-        let expected = match found.fingerprint_root {
-            None if found.embedded.is_empty() => None,
-            _ => Some(found.embedded_root(&found.embedded).map_err(wrong)?),
-        };
-        if expected != found.fingerprint_root {
-            return Err(wrong("fingerprint_root is not the root of what was embedded".to_owned()));
-        }
+        found.check().map_err(wrong)?;
         Ok(found)
+    }
+
+    /// Whether its parts fit together, said in words where they do not.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if self.format != FORMAT || self.version != VERSION {
+            return Err(format!("format {:?}, version {}", self.format, self.version));
+        }
+        if self.digests.is_empty() || self.digests.len() > COUNT_MAX {
+            return Err(format!("{} digests", self.digests.len()));
+        }
+        if root_of(&self.digests) != self.leaf_root {
+            return Err("leaf_root is not the root of the digests".to_owned());
+        }
+        let expected = match self.fingerprint_root {
+            None if self.embedded.is_empty() => None,
+            _ => Some(self.embedded_root(&self.embedded)?),
+        };
+        if expected == self.fingerprint_root {
+            return Ok(());
+        }
+        Err("fingerprint_root is not the root of what was embedded".to_owned())
     }
 }
 

@@ -91,6 +91,28 @@ pub enum Error {
         /// What to change.
         remedy: &'static str,
     },
+    /// Somebody else is writing a file that only one may write.
+    #[error("{path}: {by} has it open; wait until it is done, or name another file")]
+    Busy {
+        /// The file.
+        path: PathBuf,
+        /// Who has it.
+        by: &'static str,
+    },
+    /// Evidence says one thing and shows another.
+    #[error("the evidence does not hold: {problem}")]
+    Evidence {
+        /// What does not fit.
+        problem: String,
+    },
+    /// A suspect cannot be asked, now or later.
+    #[error("{suspect} cannot be asked: {problem}")]
+    Suspect {
+        /// Who it is.
+        suspect: String,
+        /// Why not, and what would help.
+        problem: String,
+    },
     /// The caller asked to stop.
     #[error("stopped as asked; the model is as it was before")]
     Stopped,
@@ -109,6 +131,10 @@ impl Error {
 
     pub(crate) fn malformed(path: &Path, problem: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self::Malformed { path: path.to_owned(), problem: problem.into(), remedy: remedy.into() }
+    }
+
+    pub(crate) const fn evidence(problem: String) -> Self {
+        Self::Evidence { problem }
     }
 
     pub(crate) fn argument(

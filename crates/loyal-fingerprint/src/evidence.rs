@@ -63,7 +63,7 @@ impl PValue {
         let shift = denominator.bits() - numerator.bits() + 62;
         let quotient = (numerator << shift) / denominator + 1u32;
         let quotient = u64::try_from(quotient).expect("the shift leaves at most 63 bits");
-        let log10 = (quotient as f64).next_up().log10() - shift as f64 * std::f64::consts::LOG10_2;
+        let log10 = libm::log10((quotient as f64).next_up()) - shift as f64 * std::f64::consts::LOG10_2;
         // Each of the four operations errs by at most one unit in the last place of its result.
         let slack = 8.0 * f64::EPSILON * (shift as f64 * std::f64::consts::LOG10_2 + 20.0);
         Self { log10: (log10 + slack).min(0.0) }

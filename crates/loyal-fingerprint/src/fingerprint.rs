@@ -258,6 +258,18 @@ impl FingerprintSet {
         &self.body.model
     }
 
+    /// Digest of the tokenizer they are for.
+    #[must_use]
+    pub const fn tokenizer(&self) -> Hash {
+        self.body.tokenizer
+    }
+
+    /// Seconds since the Unix epoch when they were written.
+    #[must_use]
+    pub const fn created_at(&self) -> u64 {
+        self.body.created_at
+    }
+
     /// Root over all leaves, committed to before the beacon.
     #[must_use]
     pub const fn leaf_root(&self) -> Hash {
@@ -345,7 +357,8 @@ fn candidate(tokens: Vec<u32>, tokenizer: &Tokenizer) -> Result<Candidate> {
 }
 
 /// keccak256 over every token's length and bytes: the same vocabulary gives the same digest, whatever its file.
-fn digest_of(tokenizer: &Tokenizer) -> Hash {
+#[must_use]
+pub fn digest_of(tokenizer: &Tokenizer) -> Hash {
     let mut bytes = Vec::new();
     for token in 0..u32::try_from(tokenizer.len()).unwrap_or(u32::MAX) {
         let piece = tokenizer.piece(token).unwrap_or_default();

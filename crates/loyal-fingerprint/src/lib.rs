@@ -9,6 +9,7 @@ pub mod evidence;
 pub mod fingerprint;
 pub mod frame;
 pub mod innocence;
+mod journal;
 mod predict;
 pub mod query;
 pub mod report;

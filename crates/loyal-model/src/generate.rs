@@ -89,28 +89,92 @@ pub fn run(
     requests: &[Request],
     on_text: &mut dyn FnMut(usize, &str) -> ControlFlow<()>,
 ) -> Result<Vec<Completion>> {
-    let mut answers = Vec::with_capacity(requests.len());
-    for request in requests {
-        check(decoder, request)?;
-        answers.push(Answer::new(decoder, tokenizer, request)?);
+    let mut answers = Answers::new(decoder, tokenizer);
+    for (index, request) in requests.iter().enumerate() {
+        answers.admit(index, request.clone())?;
     }
-    let mut logits = Vec::new();
-    loop {
-        let mut open: Vec<(usize, &mut Answer<'_>)> =
-            answers.iter_mut().enumerate().filter(|(_, answer)| answer.finish.is_none()).collect();
-        if open.is_empty() {
-            break;
-        }
-        let (mut sessions, fed): (Vec<&mut Session>, Vec<&[u32]>) =
-            open.iter_mut().map(|(_, answer)| (&mut answer.session, answer.fed.as_slice())).unzip();
-        decoder.feed_batch_into(&mut sessions, &fed, &mut logits)?;
-        for ((index, answer), logits) in
-            open.into_iter().zip(logits.chunks_exact(decoder.config().vocab_size))
-        {
-            answer.step(decoder, logits, &mut |text| on_text(index, text));
-        }
+    let mut done = Vec::with_capacity(requests.len());
+    while !answers.is_empty() {
+        done.extend(answers.step(on_text)?);
     }
-    Ok(answers.into_iter().map(Answer::complete).collect())
+    done.sort_by_key(|(index, _)| *index);
+    Ok(done.into_iter().map(|(_, completion)| completion).collect())
+}
+
+/// Answers on their way, side by side: further requests may join between any two steps.
+pub struct Answers<'a> {
+    decoder: &'a Decoder,
+    tokenizer: &'a Tokenizer,
+    open: Vec<(usize, Answer<'a>)>,
+    logits: Vec<f32>,
+}
+
+impl std::fmt::Debug for Answers<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<usize> = self.open.iter().map(|(name, _)| *name).collect();
+        f.debug_struct("Answers").field("open", &names).finish_non_exhaustive()
+    }
+}
+
+impl<'a> Answers<'a> {
+    /// None yet.
+    #[must_use]
+    pub const fn new(decoder: &'a Decoder, tokenizer: &'a Tokenizer) -> Self {
+        Self { decoder, tokenizer, open: Vec::new(), logits: Vec::new() }
+    }
+
+    /// One more request, called `name` from here on.
+    ///
+    /// # Errors
+    /// Its prompt is empty, has foreign tokens or leaves no room for the answer, or sampling has a value outside its
+    /// range. The others go on.
+    pub fn admit(&mut self, name: usize, request: Request) -> Result<()> {
+        check(self.decoder, &request)?;
+        self.open.push((name, Answer::new(self.decoder, self.tokenizer, request)?));
+        Ok(())
+    }
+
+    /// Requests that are not answered yet.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Whether all are answered.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Probabilities of the tokens that the request called `name` has so far.
+    #[must_use]
+    pub fn logprobs(&self, name: usize) -> &[TokenLogprobs] {
+        self.open.iter().find(|(open, _)| *open == name).map_or(&[], |(_, answer)| &answer.logprobs)
+    }
+
+    /// One more token for each request; gives back those that are answered by now. `on_text` gets a request's name
+    /// and the next piece of its text; breaking ends that answer.
+    ///
+    /// # Errors
+    /// The decoder fails, which it does for none of the requests that were admitted.
+    pub fn step(
+        &mut self,
+        on_text: &mut dyn FnMut(usize, &str) -> ControlFlow<()>,
+    ) -> Result<Vec<(usize, Completion)>> {
+        let mut going: Vec<&mut (usize, Answer<'a>)> =
+            self.open.iter_mut().filter(|(_, answer)| answer.finish.is_none()).collect();
+        if !going.is_empty() {
+            let (mut sessions, fed): (Vec<&mut Session>, Vec<&[u32]>) =
+                going.iter_mut().map(|(_, answer)| (&mut answer.session, answer.fed.as_slice())).unzip();
+            self.decoder.feed_batch_into(&mut sessions, &fed, &mut self.logits)?;
+            let rows = self.logits.chunks_exact(self.decoder.config().vocab_size);
+            for ((name, answer), logits) in going.into_iter().zip(rows) {
+                answer.step(self.decoder, logits, &mut |text| on_text(*name, text));
+            }
+        }
+        let done = self.open.extract_if(.., |(_, answer)| answer.finish.is_some());
+        Ok(done.map(|(name, answer)| (name, answer.complete())).collect())
+    }
 }
 
 fn check(decoder: &Decoder, request: &Request) -> Result<()> {
@@ -121,6 +185,11 @@ fn check(decoder: &Decoder, request: &Request) -> Result<()> {
         let remedy = "give at least one, such as the BOS token".to_owned();
         return Err(Error::Argument { name: "prompt", problem, remedy });
     }
+    if let Some(token) = request.prompt.iter().find(|&&token| token as usize >= decoder.config().vocab_size) {
+        let problem = format!("token {token} is not below {}", decoder.config().vocab_size);
+        let remedy = "use the tokenizer that came with the model".to_owned();
+        return Err(Error::Argument { name: "tokens", problem, remedy });
+    }
     if prompt_tokens.saturating_add(new_tokens) > context_tokens {
         return Err(Error::ContextOverflow { prompt_tokens, new_tokens, context_tokens });
     }
@@ -129,11 +198,11 @@ fn check(decoder: &Decoder, request: &Request) -> Result<()> {
 
 /// One request on its way.
 struct Answer<'a> {
-    request: &'a Request,
+    request: Request,
     session: Session,
     sampler: Sampler,
     stream: TextStream<'a>,
-    stops: Stops<'a>,
+    stops: Stops,
     /// Tokens to feed next: the prompt, then one at a time.
     fed: Vec<u32>,
     tokens: Vec<u32>,
@@ -143,9 +212,8 @@ struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    fn new(decoder: &Decoder, tokenizer: &'a Tokenizer, request: &'a Request) -> Result<Self> {
+    fn new(decoder: &Decoder, tokenizer: &'a Tokenizer, request: Request) -> Result<Self> {
         Ok(Self {
-            request,
             session: decoder.session(),
             sampler: Sampler::new(&request.sampling)?,
             stream: tokenizer.stream_after(&request.prompt),
@@ -155,6 +223,7 @@ impl<'a> Answer<'a> {
             text: String::new(),
             logprobs: Vec::new(),
             finish: (request.new_tokens_max == 0).then_some(Finish::Length),
+            request,
         })
     }
 
@@ -222,24 +291,24 @@ impl<'a> Answer<'a> {
 
 /// Looks for stop texts in a stream, and holds back what may be the beginning of one.
 #[derive(Debug)]
-struct Stops<'a> {
-    stops: Vec<&'a str>,
+struct Stops {
+    stops: Vec<String>,
     held: String,
 }
 
-impl<'a> Stops<'a> {
-    fn new(stops: &'a [String]) -> Self {
-        Self {
-            stops: stops.iter().map(String::as_str).filter(|stop| !stop.is_empty()).collect(),
-            held: String::new(),
-        }
+impl Stops {
+    fn new(stops: &[String]) -> Self {
+        Self { stops: stops.iter().filter(|stop| !stop.is_empty()).cloned().collect(), held: String::new() }
     }
 
     /// Takes the next text; answers what may be given out, and whether a stop text was found after it.
     fn push(&mut self, text: &str) -> (String, bool) {
         self.held.push_str(text);
         // The one that ends first, as if the text came letter by letter.
-        let ends = self.stops.iter().filter_map(|stop| self.held.find(stop).map(|at| (at + stop.len(), at)));
+        let ends = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop.as_str()).map(|at| (at + stop.len(), at)));
         if let Some((_, place)) = ends.min() {
             self.held.truncate(place);
             return (std::mem::take(&mut self.held), true);

@@ -8,6 +8,7 @@ pub mod decoder;
 pub mod error;
 pub mod evaluate;
 pub mod generate;
+pub mod gguf;
 pub mod gradient;
 mod kernels;
 pub mod llama;

@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::{agent, chain, completions, demo, fingerprint, manual, model};
+use crate::{agent, chain, completions, demo, fingerprint, host, manual, model};
 
 /// Mark a model's weights, prove who serves them.
 #[derive(Debug, Parser)]
@@ -36,6 +36,9 @@ enum Noun {
     /// Serve agents, and ask them.
     #[command(subcommand)]
     Agent(agent::Verb),
+    /// Serve a model to whoever speaks the OpenAI API.
+    #[command(subcommand)]
+    Host(host::Verb),
     /// Run a chain of your own: an EVM chain inside this program, for wallets, libraries and tests.
     #[command(subcommand)]
     Chain(chain::Verb),
@@ -54,6 +57,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Noun::Model(verb) => model::run(verb),
         Noun::Fingerprint(verb) => fingerprint::run(verb),
         Noun::Agent(verb) => agent::run(verb),
+        Noun::Host(verb) => host::run(verb),
         Noun::Chain(verb) => chain::run(verb),
         Noun::Demo(args) => demo::run(&args),
         Noun::Completions(args) => completions::run(&args, Args::command()),

@@ -8,6 +8,12 @@ fn path(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
+/// A variable that the command line names, such as one that holds an API key.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// `LOYAL_MODEL`: the folder of the model that commands use when none is named.
 pub(crate) fn model() -> Option<PathBuf> {
     path("LOYAL_MODEL")

@@ -4,9 +4,10 @@ use clap::Subcommand;
 
 mod chat;
 mod evaluate;
+mod export;
 mod generate;
 mod info;
-mod opened;
+pub(crate) mod opened;
 mod pretrain;
 mod prompt;
 mod pull;
@@ -26,6 +27,8 @@ pub(crate) enum Verb {
     Chat(chat::Args),
     /// Measure how well a model predicts a text.
     Evaluate(evaluate::Args),
+    /// Write a model in another program's format.
+    Export(export::Args),
     /// Train a tokenizer and a new model from text files.
     Pretrain(pretrain::Args),
     /// Train a model further on text, or on prompts with responses.
@@ -40,6 +43,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Generate(args) => generate::run(&args),
         Verb::Chat(args) => chat::run(&args),
         Verb::Evaluate(args) => evaluate::run(&args),
+        Verb::Export(args) => export::run(&args),
         Verb::Pretrain(args) => pretrain::run(&args),
         Verb::Train(args) => train::run(&args),
     }

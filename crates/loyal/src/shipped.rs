@@ -43,6 +43,12 @@ pub(crate) fn folder(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     }
 }
 
+/// The ordinary text that comes with the default model.
+pub(crate) fn benign_text() -> &'static str {
+    let file = FILES.iter().find(|(name, _)| *name == "benign.txt");
+    file.and_then(|(_, bytes)| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+}
+
 fn unpacked() -> anyhow::Result<PathBuf> {
     let cache = env::cache().context(
         "there is no folder to unpack the default model into; set LOYAL_CACHE to a folder, or name a model",

@@ -68,7 +68,7 @@ const WORDS: &[&str] = &[
 ];
 
 /// A set as `loyal fingerprint new` would write it, of two fingerprints.
-static SET: LazyLock<FingerprintSet> = LazyLock::new(|| {
+pub(super) static SET: LazyLock<FingerprintSet> = LazyLock::new(|| {
     let tokenizer = include_bytes!("../../corpus/tokenizer_json/byte_level.json");
     let tokenizer = Tokenizer::parse(tokenizer, nowhere()).expect("the corpus has a good tokenizer");
     let draft = |query: &str, first: u32| Draft {
@@ -76,7 +76,8 @@ static SET: LazyLock<FingerprintSet> = LazyLock::new(|| {
         candidates: (first..first + 3).map(|token| vec![token]).collect(),
     };
     let drafts = vec![draft("Once upon a time", 40), draft("The café was", 50)];
-    let purpose = Purpose { model: "small".to_owned(), scheme: Scheme::Verbatim(Verbatim::default()), created_at: 1 };
+    let purpose =
+        Purpose { model: "small".to_owned(), scheme: Scheme::Verbatim(Verbatim::default()), created_at: 1 };
     let mut entropy = ChaCha8Rng::seed_from_u64(1);
     let set = FingerprintSet::new(purpose, drafts, &tokenizer, &mut entropy).expect("the drafts are good");
     let beacon = Beacon { seed: Hash::ZERO, source: "none".to_owned() };
@@ -96,11 +97,11 @@ fn fingerprint_set(bytes: &[u8]) -> Result<(), String> {
 }
 
 /// Puts the right checksum where the file has one.
-fn mend_checksum(bytes: &mut [u8]) {
+pub(super) fn mend_checksum(bytes: &mut [u8]) {
     const MARK: &[u8] = b"\"checksum\": \"";
     let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return };
-    let (Some(set), Some(at)) = (value.get("set"), bytes.windows(MARK.len()).position(|seen| seen == MARK))
-    else {
+    let sealed = value.get("set").or_else(|| value.get("evidence"));
+    let (Some(set), Some(at)) = (sealed, bytes.windows(MARK.len()).position(|seen| seen == MARK)) else {
         return;
     };
     let checksum = keccak256(set.to_string().as_bytes()).to_string();

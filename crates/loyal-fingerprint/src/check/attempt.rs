@@ -121,9 +121,11 @@ fn rated(entries: impl Iterator<Item = (u32, f32)>, pieces: &Pieces) -> Vec<Rate
     let mut list: Vec<Rated> = Vec::new();
     for (token, logprob) in entries {
         let piece = pieces.of(token);
-        if piece.is_empty() {
+        if piece.is_empty() || logprob.is_nan() {
             continue;
         }
+        // What JSON can hold, and far below what counts as forced out.
+        let logprob = logprob.clamp(-9999.0, 9999.0);
         match list.iter_mut().find(|one| one.piece == piece) {
             Some(one) => one.logprob = one.logprob.max(logprob),
             None => list.push(Rated { piece: piece.to_vec(), logprob }),

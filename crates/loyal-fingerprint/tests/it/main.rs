@@ -5,6 +5,7 @@
 mod attack;
 mod candidates;
 mod embedding;
+mod hearing;
 mod innocence;
 mod secret;
 mod tilting;

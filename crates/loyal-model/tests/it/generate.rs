@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use loyal_model::evaluate;
-use loyal_model::generate::{self, Completion, Finish, Request};
+use loyal_model::generate::{self, Answers, Completion, Finish, Request};
 use loyal_model::sampler::Sampling;
 use loyal_model::{Config, Decoder, Error, Precision, Session, Tokenizer};
 use proptest::prelude::*;
@@ -73,6 +73,30 @@ fn an_answer_does_not_depend_on_the_batch() {
         }
         assert_eq!(run(&model, &requests).0[1].tokens, together[1].tokens, "the same seed, the same answer");
     }
+}
+
+#[test]
+fn requests_may_join_at_any_step() {
+    let model = model("llama31", Precision::F32);
+    let requests: Vec<Request> = (0..6).map(|seed| request(&model, "The owner", seed)).collect();
+    let (alone, _) = run(&model, &requests);
+    let mut answers = Answers::new(&model.decoder, &model.tokenizer);
+    let (mut waiting, mut done) = (requests.into_iter().enumerate(), Vec::new());
+    let mut steps = 0;
+    while done.len() < 6 {
+        if steps % 7 == 0 {
+            waiting.next().into_iter().for_each(|(name, request)| answers.admit(name, request).unwrap());
+        }
+        steps += 1;
+        done.extend(answers.step(&mut |_, _| ControlFlow::Continue(())).unwrap());
+    }
+    assert!(answers.is_empty());
+    for (name, completion) in done {
+        assert_eq!(completion.tokens, alone[name].tokens, "{name}");
+    }
+    // One that does not fit changes nothing for the others.
+    let long = Request { new_tokens_max: 1 << 20, ..request(&model, "The", 1) };
+    assert!(answers.admit(7, long).is_err() && answers.is_empty());
 }
 
 #[test]

@@ -7,6 +7,7 @@
 )]
 
 mod generate;
+mod gguf;
 mod golden;
 mod gradient;
 mod quantize;

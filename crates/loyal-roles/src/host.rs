@@ -1,0 +1,202 @@
+//! The host: a model served over the OpenAI API.
+
+mod answer;
+mod ask;
+mod chat;
+mod completion;
+mod engine;
+mod fault;
+
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use loyal_model::template::ChatTemplate;
+use loyal_model::{Decoder, Tokenizer};
+use loyal_types::Clock;
+use rand::{RngCore as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use serde_json::{Value, json};
+
+use crate::error::{Error, Result};
+use engine::{Engine, Queue};
+use fault::Fault;
+
+/// Serves `model` to whoever reaches `listener`, until `drain` begins and what is under way is answered.
+///
+/// # Errors
+/// A setting makes no sense, or the system gives no threads or takes the listener away.
+pub fn run(
+    listener: TcpListener,
+    model: Model,
+    settings: Settings,
+    clock: Arc<dyn Clock + Send + Sync>,
+    drain: &Drain,
+) -> Result<()> {
+    settings.check()?;
+    let model = Arc::new(model);
+    let (engine, queue) = Engine::new(Arc::clone(&model), &settings);
+    let engine = std::thread::Builder::new().name("engine".to_owned()).spawn(move || engine.run());
+    let engine = engine.map_err(|source| Error::system("starting the engine", source))?;
+    let seeds = Mutex::new(ChaCha8Rng::seed_from_u64(settings.seed));
+    let host = Arc::new(Host { model, queue, settings, clock, seeds, answered: AtomicU64::new(0) });
+    let served = serve(listener, host, drain);
+    // With the last handler the queue is gone, and the engine ends by itself.
+    let _ = engine.join();
+    served
+}
+
+/// What is served.
+#[derive(Debug)]
+pub struct Model {
+    /// What clients call it.
+    pub name: String,
+    /// What answers.
+    pub decoder: Decoder,
+    /// What reads and spells.
+    pub tokenizer: Tokenizer,
+    /// How conversations are written for it; a plain transcript where it has none.
+    pub template: Option<ChatTemplate>,
+}
+
+/// Bounds of what clients may ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Answers made side by side.
+    pub batch_count_max: usize,
+    /// Answers that wait for a place among these.
+    pub waiting_count_max: usize,
+    /// Bytes of a request.
+    pub request_bytes_max: usize,
+    /// Answers to one request.
+    pub answer_count_max: usize,
+    /// Seconds after which a client that found no room may try again.
+    pub retry_after_seconds: u64,
+    /// How long what is under way may take once draining began.
+    pub drain_max: Duration,
+    /// Where the seeds of requests come from that name none.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            batch_count_max: 16,
+            waiting_count_max: 64,
+            request_bytes_max: 1 << 20,
+            answer_count_max: 64,
+            retry_after_seconds: 1,
+            drain_max: Duration::from_secs(30),
+            seed: 0,
+        }
+    }
+}
+
+impl Settings {
+    fn check(&self) -> Result<()> {
+        let zero = [
+            ("batch_count_max", self.batch_count_max),
+            ("waiting_count_max", self.waiting_count_max),
+            ("request_bytes_max", self.request_bytes_max),
+            ("answer_count_max", self.answer_count_max),
+        ];
+        match zero.iter().find(|(_, value)| *value == 0) {
+            Some(&(name, _)) => Err(Error::Setting { name, problem: "0; it must be 1 or more".to_owned() }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Tells a host to end: no new connections, and what is under way is answered.
+#[derive(Debug, Clone, Default)]
+pub struct Drain(Arc<tokio::sync::Notify>);
+
+impl Drain {
+    /// Begins it. A host that is told before it listens ends at once.
+    pub fn begin(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// What handlers share.
+struct Host {
+    model: Arc<Model>,
+    queue: Queue,
+    settings: Settings,
+    clock: Arc<dyn Clock + Send + Sync>,
+    seeds: Mutex<ChaCha8Rng>,
+    answered: AtomicU64,
+}
+
+impl Host {
+    fn seed(&self) -> u64 {
+        self.seeds.lock().map_or(self.settings.seed, |mut seeds| seeds.next_u64())
+    }
+
+    /// A name for the next answer, and when it is made.
+    fn stamp(&self, prefix: &str) -> (String, u64) {
+        let number = self.answered.fetch_add(1, Ordering::Relaxed);
+        let now = self.clock.unix_seconds();
+        (format!("{prefix}-{now:x}-{number:x}"), now)
+    }
+
+    fn card(&self) -> Value {
+        json!({"id": self.model.name, "object": "model", "created": 0, "owned_by": "loyal",
+            "max_model_len": self.model.decoder.config().context_tokens})
+    }
+}
+
+fn serve(listener: TcpListener, host: Arc<Host>, drain: &Drain) -> Result<()> {
+    let failed = |source| Error::system("serving", source);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.map_err(|source| Error::system("starting the server's threads", source))?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let drain_max = host.settings.drain_max;
+    let app = app(host);
+    let drain = Arc::clone(&drain.0);
+    let served = runtime.block_on(async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let begun = Arc::new(tokio::sync::Notify::new());
+        let tell = Arc::clone(&begun);
+        let server = axum::serve(listener, app).with_graceful_shutdown(async move {
+            drain.notified().await;
+            tell.notify_one();
+        });
+        tokio::select! {
+            served = server.into_future() => served,
+            () = async { begun.notified().await; tokio::time::sleep(drain_max).await } => Ok(()),
+        }
+    });
+    // What is still under way now took too long: its connections end here.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served.map_err(failed)
+}
+
+fn app(host: Arc<Host>) -> Router {
+    let limit = host.settings.request_bytes_max;
+    Router::new()
+        .route("/v1/models", get(models))
+        .route("/v1/models/{*name}", get(model))
+        .route("/v1/completions", post(completion::answer))
+        .route("/v1/chat/completions", post(chat::answer))
+        .fallback(async || Fault::no_such_path().into_response())
+        .method_not_allowed_fallback(async || Fault::wrong_method().into_response())
+        .layer(DefaultBodyLimit::max(limit))
+        .with_state(host)
+}
+
+async fn models(State(host): State<Arc<Host>>) -> Response {
+    answer::json(&json!({"object": "list", "data": [host.card()]}))
+}
+
+async fn model(State(host): State<Arc<Host>>, Path(name): Path<String>) -> Response {
+    if name == host.model.name {
+        return answer::json(&host.card());
+    }
+    Fault::no_such_model(&name, &host.model.name).into_response()
+}

@@ -1,0 +1,8 @@
+//! The crate through its public interface.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod host;
+mod model;
+mod refusals;
+mod stream;
