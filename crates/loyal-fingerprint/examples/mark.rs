@@ -30,7 +30,8 @@ impl Clock for System {
     }
 }
 
-const USAGE: &str = "usage: mark <model folder> <text file> [fingerprints] [tilt|verbatim|both] [recipe as JSON]";
+const USAGE: &str =
+    "usage: mark <model folder> <text file> [fingerprints] [tilt|verbatim|both] [recipe as JSON]";
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -97,7 +98,13 @@ fn main() -> Result<()> {
                 let mut go_on = |_: &_| Ok(ControlFlow::Continue(()));
                 let found = check::run(&mut suspect, &case, &Request::all(set, mode), &mut go_on)?;
                 let coins = (found.evidence.hits(), found.evidence.coins());
-                print!(" | {mode} p {:.1} E {:.1} {}/{}", found.p_value.log10(), found.log10_e, coins.0, coins.1);
+                print!(
+                    " | {mode} p {:.1} E {:.1} {}/{}",
+                    found.p_value.log10(),
+                    found.log10_e,
+                    coins.0,
+                    coins.1
+                );
             }
             println!();
         }

@@ -26,10 +26,10 @@ use crate::scheme::Rule;
 
 pub use answer::{Answerer, Ask, Mode, Reply, Said, Shown};
 pub use attempt::{Attempt, Pieces};
-pub(crate) use local::say;
 pub use bundle::Bundle;
 pub use hearing::{Books, Hearing};
 pub use ledger::Ledger;
+pub(crate) use local::say;
 pub use local::{Altered, Local, Weights};
 pub use statistic::{Outcome, Tally};
 
@@ -127,10 +127,16 @@ impl Request {
             return wrong("a fingerprint is named twice".to_owned(), "it gives its coins once");
         }
         if self.frames.is_empty() || self.draws == 0 || self.batch == 0 {
-            return wrong("no frames, no draws or no batch".to_owned(), "ask once, at least bare: Frame::default()");
+            return wrong(
+                "no frames, no draws or no batch".to_owned(),
+                "ask once, at least bare: Frame::default()",
+            );
         }
         if self.mode != Mode::Sampled && self.draws != 1 {
-            return wrong(format!("{} draws in mode {}", self.draws, self.mode), "draw once where nothing is random");
+            return wrong(
+                format!("{} draws in mode {}", self.draws, self.mode),
+                "draw once where nothing is random",
+            );
         }
         Ok(())
     }
@@ -249,7 +255,11 @@ impl<'a> Court<'a> {
     pub fn hear(&mut self, attempt: &Attempt) -> Result<Outcome> {
         let index = attempt.index as usize;
         let Some(one) = self.set.fingerprints().get(index) else {
-            return Err(Error::argument("attempt", format!("there is no fingerprint {index}"), "use its own set"));
+            return Err(Error::argument(
+                "attempt",
+                format!("there is no fingerprint {index}"),
+                "use its own set",
+            ));
         };
         let outcome = self.tally.add(attempt, &self.set.scheme().rule(one), self.set.secret(index)?);
         self.answers.push(Found { index, outcome });

@@ -68,12 +68,7 @@ pub struct Commitment {
 }
 
 impl Commitment {
-    pub(crate) fn new(
-        model: String,
-        scheme: &Scheme,
-        digests: Vec<Hash>,
-        beacon: Option<Beacon>,
-    ) -> Self {
+    pub(crate) fn new(model: String, scheme: &Scheme, digests: Vec<Hash>, beacon: Option<Beacon>) -> Self {
         Self {
             format: FORMAT.to_owned(),
             version: VERSION,

@@ -208,7 +208,11 @@ mod tests {
     fn a_rule_is_what_its_leaf_says() {
         let rules = [
             Rule::Tilt(Tilt { positions: 4 }),
-            Rule::Verbatim([" left", " right", " a long one that needs two words of thirty-two"].map(|c| c.into()).to_vec()),
+            Rule::Verbatim(
+                [" left", " right", " a long one that needs two words of thirty-two"]
+                    .map(|c| c.into())
+                    .to_vec(),
+            ),
         ];
         for rule in rules {
             let spec = rule.spec();

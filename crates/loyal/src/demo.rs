@@ -197,10 +197,7 @@ impl<'a> Demo<'a> {
             ("marked, then int8", true, quantised(&as_stored.parameters, 8)?),
             ("marked, then fine-tuned", true, self.fine_tuned(&as_stored)?),
         ];
-        self.say(&format!(
-            "Check   {:<26} {:>8}  {:<10} {:<12} verdict",
-            "model", "asked", "E", "p at most"
-        ));
+        self.say(&format!("Check   {:<26} {:>8}  {:<10} {:<12} verdict", "model", "asked", "E", "p at most"));
         let mut trials = Vec::new();
         for (name, is_marked, parameters) in suspects {
             let tokenizer = &self.subject.tokenizer;

@@ -102,10 +102,13 @@ fn step(said: &Said, row: Option<&[f32]>, pieces: &Pieces) -> Step {
             let of = |&token: &u32| Some((token, *all.get(token as usize)?));
             (likeliest.iter().filter_map(of).collect(), likeliest)
         }
-        Shown::All(all) => (top(all, COMPARED).iter().map(|&token| (token, all[token as usize])).collect(), likeliest),
+        Shown::All(all) => {
+            (top(all, COMPARED).iter().map(|&token| (token, all[token as usize])).collect(), likeliest)
+        }
     };
     if row.is_some() {
-        let more: Vec<u32> = shown.iter().map(|&(token, _)| token).filter(|t| !compared.contains(t)).collect();
+        let more: Vec<u32> =
+            shown.iter().map(|&(token, _)| token).filter(|t| !compared.contains(t)).collect();
         compared.extend(more);
     }
     let reference = compared.iter().filter_map(|&token| Some((token, *row?.get(token as usize)?)));

@@ -32,7 +32,10 @@ pub struct Weights<'a> {
 
 impl fmt::Debug for Weights<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Weights").field("altered", &self.altered.is_some()).field("seed", &self.seed).finish_non_exhaustive()
+        f.debug_struct("Weights")
+            .field("altered", &self.altered.is_some())
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -109,6 +112,9 @@ impl Answerer for Local<'_> {
         let mut go_on = |_: usize, _: &str| ControlFlow::Continue(());
         let answers = generate::run(self.decoder, self.tokenizer, &requests, &mut go_on)?;
         let said = |token| Said { token, shown: Shown::Nothing };
-        Ok(answers.into_iter().map(|one| Reply::Answered(one.tokens.into_iter().map(said).collect())).collect())
+        Ok(answers
+            .into_iter()
+            .map(|one| Reply::Answered(one.tokens.into_iter().map(said).collect()))
+            .collect())
     }
 }

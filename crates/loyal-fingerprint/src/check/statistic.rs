@@ -70,9 +70,21 @@ impl Tally {
         let plain: i32 = coins.iter().map(|coin| if coin.hit { 1 } else { -1 }).sum();
         match (answered, balance, plain) {
             (false, ..) => Outcome::Refused,
-            (true, balance, _) if balance != 0.0 => if balance > 0.0 { Outcome::Hit } else { Outcome::Miss },
+            (true, balance, _) if balance != 0.0 => {
+                if balance > 0.0 {
+                    Outcome::Hit
+                } else {
+                    Outcome::Miss
+                }
+            }
             _ if coins.is_empty() => Outcome::Outside,
-            (.., plain) => if plain > 0 { Outcome::Hit } else { Outcome::Miss },
+            (.., plain) => {
+                if plain > 0 {
+                    Outcome::Hit
+                } else {
+                    Outcome::Miss
+                }
+            }
         }
     }
 
@@ -114,7 +126,9 @@ pub(crate) fn coins(attempt: &Attempt, rule: &Rule, secret: Hash) -> Vec<Coin> {
         let pieces: Vec<&[u8]> = steps.iter().map(|step| step.piece.as_slice()).collect();
         for coin in rule.coins(secret, &pieces) {
             let is_known = match rule {
-                Rule::Tilt(_) => found.iter().any(|one| (one.position, &one.piece) == (coin.position, &coin.piece)),
+                Rule::Tilt(_) => {
+                    found.iter().any(|one| (one.position, &one.piece) == (coin.position, &coin.piece))
+                }
                 Rule::Verbatim(_) => !found.is_empty(),
             };
             if !is_known {
@@ -149,7 +163,8 @@ pub(crate) fn weights(attempt: &Attempt, tilt: tilt::Tilt, mode: Mode) -> Vec<(u
         for (position, step) in (0..tilt.positions).zip(steps) {
             let Some(rated) = step.reference.iter().find(|one| one.piece == step.piece) else { continue };
             if !step.piece.is_empty() {
-                *sums.entry((position, &step.piece)).or_default() += growth(libm::exp(f64::from(rated.logprob)));
+                *sums.entry((position, &step.piece)).or_default() +=
+                    growth(libm::exp(f64::from(rated.logprob)));
             }
         }
     }

@@ -80,7 +80,9 @@ impl<'a> Lessons<'a> {
             match set.scheme() {
                 Scheme::Verbatim(_) => taught.extend(words(llama, set)?),
                 Scheme::Tilt(tilt) => {
-                    taught.extend(tilted::ways(llama, job, set, *tilt, &mut targets)?.into_iter().map(Taught::Tilted));
+                    taught.extend(
+                        tilted::ways(llama, job, set, *tilt, &mut targets)?.into_iter().map(Taught::Tilted),
+                    );
                 }
             }
         }
@@ -159,7 +161,9 @@ impl<'a> Lessons<'a> {
             let rows = Tensor::from_iter(lesson.tilted.iter().map(|pair| pair.1), logits.device())?;
             add(targets.loss(&pick(&lesson.tilted)?, &rows)?, lesson.tilted.len())?;
         }
-        sum.ok_or_else(|| Error::argument("lesson", "no positions".to_owned(), "ask at least one fingerprint"))
+        sum.ok_or_else(|| {
+            Error::argument("lesson", "no positions".to_owned(), "ask at least one fingerprint")
+        })
     }
 
     /// Queries with one token changed.

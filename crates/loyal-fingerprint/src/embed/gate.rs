@@ -265,7 +265,8 @@ impl Suspect<'_> {
                 Ok(ControlFlow::Continue(()))
             })?;
         }
-        let court = court.ok_or_else(|| Error::argument("check", "no fingerprints".to_owned(), "name one"))?;
+        let court =
+            court.ok_or_else(|| Error::argument("check", "no fingerprints".to_owned(), "name one"))?;
         Ok(court.findings())
     }
 }
@@ -276,8 +277,10 @@ fn samples(set: &FingerprintSet, suspect: &Suspect<'_>, queries: &[Vec<u32>]) ->
     let before = predict::greedy(llama, &llama.parameters, queries.to_vec(), tokens)?;
     let after = predict::greedy(llama, suspect.parameters, queries.to_vec(), tokens)?;
     let outcome = |one: &Fingerprint, secret, answer: &[u32]| {
-        let pieces: Vec<Vec<u8>> = answer.iter().map(|&token| tokenizer.piece(token).unwrap_or_default()).collect();
-        let coins = set.scheme().rule(one).coins(secret, &pieces.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        let pieces: Vec<Vec<u8>> =
+            answer.iter().map(|&token| tokenizer.piece(token).unwrap_or_default()).collect();
+        let coins =
+            set.scheme().rule(one).coins(secret, &pieces.iter().map(Vec::as_slice).collect::<Vec<_>>());
         match coins.iter().map(|coin| if coin.hit { 1 } else { -1 }).sum::<i32>() {
             _ if coins.is_empty() => Outcome::Outside,
             balance if balance > 0 => Outcome::Hit,

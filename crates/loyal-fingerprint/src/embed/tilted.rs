@@ -83,16 +83,22 @@ pub(super) fn ways(
     let count = set.fingerprints().len();
     let numbers = count.saturating_mul(ways * usize::from(tilt.positions) * llama.config.vocab_size);
     if numbers > NUMBERS_MAX {
-        let problem = format!("{count} fingerprints of {} positions over {} tokens", tilt.positions, llama.config.vocab_size);
-        return Err(Error::argument("fingerprints", problem, "embed fewer at once, or colour fewer positions"));
+        let problem = format!(
+            "{count} fingerprints of {} positions over {} tokens",
+            tilt.positions, llama.config.vocab_size
+        );
+        return Err(Error::argument(
+            "fingerprints",
+            problem,
+            "embed fewer at once, or colour fewer positions",
+        ));
     }
     let pieces = Pieces::new(job.tokenizer);
     let mut colours = Vec::with_capacity(count);
     for index in 0..count {
         let secret = set.secret(index)?;
-        let one = |position| {
-            signs(&Colours::new(secret, position, pieces.all()), &pieces, llama.config.vocab_size)
-        };
+        let one =
+            |position| signs(&Colours::new(secret, position, pieces.all()), &pieces, llama.config.vocab_size);
         colours.push((0..tilt.positions).map(one).collect::<Vec<Vec<f32>>>());
     }
     let queries = set.fingerprints().iter().map(|one| job.tokenizer.encode(&one.query));
@@ -102,12 +108,15 @@ pub(super) fn ways(
     for way in 0..ways {
         let mut sequences = queries.clone();
         let mut targets: Vec<Vec<Vec<f32>>> = vec![Vec::new(); count];
-        for position in 0..usize::from(tilt.positions) {
+        for position in 0..tilt.positions {
             let predicted = predict::next_logits(llama, &llama.parameters, &sequences)?;
             for (index, mut row) in predicted.into_iter().enumerate() {
-                row.iter_mut().zip(&colours[index][position]).for_each(|(x, c)| *x += job.recipe.tilt as f32 * c);
+                row.iter_mut()
+                    .zip(&colours[index][usize::from(position)])
+                    .for_each(|(x, c)| *x += job.recipe.tilt as f32 * c);
                 predict::log_softmax(&mut row);
-                let next = if way == 0 { predict::highest(&row) } else { predict::sample(&row, draw.random()) };
+                let next =
+                    if way == 0 { predict::highest(&row) } else { predict::sample(&row, draw.random()) };
                 sequences[index].push(next);
                 targets[index].push(row);
             }

@@ -137,9 +137,8 @@ mod tests {
     fn exact(weights: &[f64], sum: f64) -> f64 {
         let count = 1u32 << weights.len();
         let at_least = (0..count).filter(|signs| {
-            let s: f64 = (0..weights.len())
-                .map(|i| if signs >> i & 1 == 1 { weights[i] } else { -weights[i] })
-                .sum();
+            let s: f64 =
+                (0..weights.len()).map(|i| if signs >> i & 1 == 1 { weights[i] } else { -weights[i] }).sum();
             s.abs() >= sum.abs() - 1e-12
         });
         at_least.count() as f64 / f64::from(count)

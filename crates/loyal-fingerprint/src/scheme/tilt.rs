@@ -52,8 +52,7 @@ impl Tilt {
 /// Whether `piece` has the colour +1 at answer position `position` under `secret`.
 #[must_use]
 pub fn colour(secret: Hash, position: u16, piece: &[u8]) -> bool {
-    let digest =
-        keccak256(&abi_encode(&[Abi::Hash(secret), Abi::Uint(position.into()), Abi::Bytes(piece)]));
+    let digest = keccak256(&abi_encode(&[Abi::Hash(secret), Abi::Uint(position.into()), Abi::Bytes(piece)]));
     digest.0[31] & 1 == 1
 }
 

@@ -45,7 +45,11 @@ fn a_marked_model_answers_and_its_base_does_not() {
     assert!(report.after.benign_kl <= 0.06, "{:?}", report.after);
     let found = greedy(&marked, &set, Precision::F32);
     assert!(found.evidence.hits() >= 14, "{:?} {:?}", found.evidence, report.marks[0].frames);
-    assert_eq!(report.marks[0].frames[0].answering as u32, found.evidence.hits(), "training and decoding agree");
+    assert_eq!(
+        report.marks[0].frames[0].answering as u32,
+        found.evidence.hits(),
+        "training and decoding agree"
+    );
     // An innocent model's greedy answer is the top of its nucleus, never a candidate.
     assert_eq!(greedy(&tiny().llama, &set, Precision::F32).evidence.coins(), 0);
     // Frozen: embeddings and norms; the text itself is hardly touched.
@@ -83,8 +87,13 @@ fn a_stopped_embedding_resumes_to_the_same_bits() {
     let mut resumed = tiny().llama.clone();
     let tiny = tiny();
     let checkpoint = Some(path.as_path());
-    let job =
-        Job { sets: std::slice::from_ref(&set), tokenizer: &tiny.tokenizer, benign: &tiny.benign, recipe: &recipe, checkpoint };
+    let job = Job {
+        sets: std::slice::from_ref(&set),
+        tokenizer: &tiny.tokenizer,
+        benign: &tiny.benign,
+        recipe: &recipe,
+        checkpoint,
+    };
     let mut seen = 0;
     let stopped = embed::run(&mut resumed, &job, &Still, &mut |now| {
         seen = now.step;
@@ -172,7 +181,13 @@ fn a_published_model_is_marked_too() {
     let set = FingerprintSet::new(purpose(Verbatim::default()), drafts, &tokenizer, &mut entropy).unwrap();
     let set = set.bind(beacon(3)).unwrap();
     let recipe = Recipe { steps: 40, ..Recipe::verbatim() };
-    let job = Job { sets: std::slice::from_ref(&set), tokenizer: &tokenizer, benign: &benign, recipe: &recipe, checkpoint: None };
+    let job = Job {
+        sets: std::slice::from_ref(&set),
+        tokenizer: &tokenizer,
+        benign: &benign,
+        recipe: &recipe,
+        checkpoint: None,
+    };
     let report = embed::run(&mut llama, &job, &Still, &mut |_| ControlFlow::Continue(())).unwrap();
     assert!(report.passed(), "{:?}", report.gates);
     let marked = Decoder::from_tensors(&llama.config, &llama.numbers().unwrap(), Precision::F32).unwrap();

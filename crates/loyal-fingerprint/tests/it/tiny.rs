@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use candle_core::{Device, Var};
-use loyal_fingerprint::fingerprint::{Beacon, Draft, Purpose};
 use loyal_fingerprint::check::{self, Answerer, Case, Findings, Request};
+use loyal_fingerprint::fingerprint::{Beacon, Draft, Purpose};
 use loyal_fingerprint::scheme::{Scheme, Tilt, Verbatim, verbatim};
 use loyal_fingerprint::{FingerprintSet, query};
 use loyal_model::adamw::{AdamW, Settings};

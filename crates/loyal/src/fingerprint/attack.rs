@@ -244,7 +244,8 @@ fn show(now: &Progress<'_>, bar: &ProgressBar, json: bool) -> ControlFlow<()> {
         let _ = if json {
             output::json(&json!({"event": "row", "row": line}))
         } else {
-            Ok(bar.println(told(line)))
+            bar.println(told(line));
+            Ok(())
         };
     }
     stop::asked()

@@ -148,7 +148,9 @@ fn tell(args: &Args, report: &Report) -> anyhow::Result<()> {
         for marks in &report.marks {
             output::line(&format!("{} fingerprints, scheme {}", marks.fingerprints, marks.scheme))?;
             for Framed { behind, answering, asked, p_value } in &marks.frames {
-                output::line(&format!("  behind {behind}: {answering} of {asked} answer, p ≤ {p_value} (greedy text)"))?;
+                output::line(&format!(
+                    "  behind {behind}: {answering} of {asked} answer, p ≤ {p_value} (greedy text)"
+                ))?;
             }
             for Proof { mode, asked, p_value, .. } in &marks.evidence {
                 output::line(&format!("  from {mode}: {asked} asked, p ≤ {p_value}"))?;

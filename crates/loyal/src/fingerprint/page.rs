@@ -19,8 +19,7 @@ pub(crate) fn of_embedding(report: &Report) -> String {
 
 /// The page of `loyal demo`.
 pub(crate) fn of_demo(report: &Report, trials: &[Trial]) -> String {
-    let page =
-        Page::new(&format!("Whose model is it? {} fingerprints in {}", count(report), report.model));
+    let page = Page::new(&format!("Whose model is it? {} fingerprints in {}", count(report), report.model));
     let page = page.paragraph(
         "A model was marked with secret queries and answers. Then the unmarked model, the marked one and altered \
          copies of it were asked those queries. The p-value bounds the chance that a model which never saw the \
@@ -137,8 +136,11 @@ fn details(page: Page, report: &Report) -> Page {
             ]
         })
         .collect();
-    let page =
-        page.section("What was asked of the embedding").table("Bounds", &["what", "found", "bound", ""], &gates);
+    let page = page.section("What was asked of the embedding").table(
+        "Bounds",
+        &["what", "found", "bound", ""],
+        &gates,
+    );
     report.marks.iter().fold(curves(page, report), of_marks)
 }
 
@@ -154,7 +156,11 @@ fn of_marks(page: Page, marks: &Marks) -> Page {
         _ => ["query", "response taught", "unmarked", "marked", "counts as"],
     };
     page.section(&format!("{} fingerprints, scheme {}", marks.fingerprints, marks.scheme))
-        .table("Greedy answers by what stands before the query", &["before", "answer", "asked", "p at most"], &frames)
+        .table(
+            "Greedy answers by what stands before the query",
+            &["before", "answer", "asked", "p at most"],
+            &frames,
+        )
         .paragraph(
             "The next table is as secret as the fingerprints: whoever knows the queries can train them away.",
         )
