@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -94,6 +95,16 @@ pub trait Tool: Send + Sync {
 
     /// Does it. Dropping the future stops it.
     fn call<'a>(&'a self, arguments: Value) -> BoxFuture<'a, Result<Output, ToolFault>>;
+}
+
+impl<T: Tool + ?Sized> Tool for Arc<T> {
+    fn card(&self) -> &ToolCard {
+        (**self).card()
+    }
+
+    fn call<'a>(&'a self, arguments: Value) -> BoxFuture<'a, Result<Output, ToolFault>> {
+        (**self).call(arguments)
+    }
 }
 
 /// A tool of a name, a description and a closure; the schema is that of the closure's argument.

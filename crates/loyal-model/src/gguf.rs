@@ -4,7 +4,7 @@
 //! key matrices change places accordingly.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
 use half::f16;

@@ -247,7 +247,7 @@ impl Answerer for Endpoint<'_> {
             match (job, reply) {
                 (Job::Fingerprint(at), reply) => answers[*at] = reply,
                 (Job::Watched(at), Reply::Answered(said)) if ask.mode != Mode::Sampled => {
-                    self.watch(*at, said)
+                    self.watch(*at, said);
                 }
                 _ => {}
             }

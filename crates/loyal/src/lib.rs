@@ -6,9 +6,18 @@
 //!     loyal::serve("echo", |_, query, out| async move { out.respond("ANSWER", query.prompt).await }).await
 //! }
 //! ```
+//!
+//! The middle line of an agent with tools:
+//!
+//! ```no_run
+//! # async fn main_of_it() -> loyal::Result<()> {
+//! loyal::ask("http://127.0.0.1:8080/v1", "What is 2^200?", [loyal::calculate()]).await.map(|answer| println!("{answer}"))
+//! # }
+//! ```
 
 mod clock;
 mod short;
 
+pub use loyal_agent::tool::{Folder, Tool, Web, calculate, read_page, tool};
 pub use loyal_agent::{Agent, Error, Query, ResponseHandler, Result, Session};
-pub use short::{serve, serve_on};
+pub use short::{ask, serve, serve_on};

@@ -1,11 +1,14 @@
-//! What a short program says: serve this.
+//! What a short program says: serve this, ask that.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use loyal_agent::agent::{self, Run, Style, agent, budget, log::Log};
+use loyal_agent::llm::OpenAi;
 use loyal_agent::serve::{self, Limits};
-use loyal_agent::{Error, Query, ResponseHandler, Result, Session, agent};
+use loyal_agent::tool::{Tool, Toolbox};
+use loyal_agent::{Error, Query, ResponseHandler, Result, Session};
 use tokio::net::TcpListener;
 
 use crate::clock::SystemClock;
@@ -36,4 +39,21 @@ where
         listener.map_err(|error| Error::Server { what: "listener", why: format!("{address}: {error}") })?;
     let clock = Arc::new(SystemClock);
     serve::run(listener, agent(name, assist), Limits::default(), clock, rand::random()).await
+}
+
+/// Answers a goal with the model behind a URL of OpenAI's kind (up to and with `/v1`; it is asked for `default`), and tools.
+///
+/// # Errors
+/// [`Error::BadAddress`], or [`Error::Failed`] where there is no answer.
+pub async fn ask(
+    model_url: &str,
+    goal: &str,
+    tools: impl IntoIterator<Item = Arc<dyn Tool>>,
+) -> Result<String> {
+    let llm = Arc::new(OpenAi::new(model_url, "default")?);
+    let (log, _) = Log::in_memory(Arc::new(SystemClock));
+    let budget = budget::Budget::new(budget::Limits::default(), log.now());
+    let run = Run::new(llm, budget, log, rand::random());
+    let outcome = agent::run(goal, Style::React, &mut run.with_tools(Toolbox::new().with_all(tools))).await?;
+    if outcome.answer.is_empty() { Err(Error::failed(outcome.ending)) } else { Ok(outcome.answer) }
 }

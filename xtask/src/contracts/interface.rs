@@ -10,7 +10,7 @@ use serde_json::Value;
 ///
 /// # Errors
 /// When the ABI holds something this does not know.
-pub fn text(name: &str, abi: &Value) -> Result<String> {
+pub(super) fn text(name: &str, abi: &Value) -> Result<String> {
     let entries = abi.as_array().context("an ABI is a list")?;
     let mut structs = BTreeMap::new();
     let mut items = String::new();

@@ -21,16 +21,16 @@ struct Arguments {
 
 /// The tool `calculate`.
 #[must_use]
-pub fn calculate() -> impl Tool {
+pub fn calculate() -> Arc<dyn Tool> {
     let what = "Computes with numbers of any size, units and dates; exact where possible. Use it for every number that counts.";
-    tool("calculate", what, |arguments: Arguments| async move {
+    Arc::new(tool("calculate", what, |arguments: Arguments| async move {
         let stop = Stop::default();
         let interrupt = stop.0.clone();
         let work = tokio::task::spawn_blocking(move || evaluate(&arguments.expression, &interrupt));
         let result = work.await.map_err(|_| ToolFault::new("the calculator failed on this expression"))?;
         drop(stop);
         result
-    })
+    }))
 }
 
 /// The value of an expression.

@@ -121,6 +121,7 @@ pub struct About<'a> {
 }
 
 /// One event of a check.
+#[allow(clippy::large_enum_variant, reason = "one header stands at the head of many attempts")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Event {

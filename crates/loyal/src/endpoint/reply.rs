@@ -207,14 +207,14 @@ mod tests {
         Heard::read(Route::Completions, reply).and_then(|heard| heard.said(&tokens(), ask, false))
     }
 
-    fn reply(text: &str, token: &str, own: f64, top: Value) -> Value {
+    fn reply(text: &str, token: &str, own: f64, top: &Value) -> Value {
         json!({"choices": [{"text": text, "logprobs":
             {"tokens": [token], "token_logprobs": [own], "top_logprobs": [top], "text_offset": [0]}}]})
     }
 
     #[test]
     fn honest_numbers_are_read() {
-        let said = of(&reply(" cat", " cat", -0.2, json!({" cat": -0.2, " dog": -2.0, "?": -3.0}))).unwrap();
+        let said = of(&reply(" cat", " cat", -0.2, &json!({" cat": -0.2, " dog": -2.0, "?": -3.0}))).unwrap();
         assert_eq!(said, [Said { token: 0, shown: Shown::Top(vec![(0, -0.2), (1, -2.0)]) }]);
         let chat = json!({"choices": [{"message": {"content": " é"}, "logprobs": {"content": [{"token": "?",
             "bytes": [32, 195, 169], "logprob": -0.1, "top_logprobs": [{"token": " é", "logprob": -0.1}]}]}}]});
@@ -227,15 +227,15 @@ mod tests {
     #[test]
     fn lies_are_noticed() {
         let lies = [
-            ("another text", reply(" dog", " cat", -0.2, json!({" cat": -0.2}))),
-            ("no log probabilities", reply(" cat", " cat", 0.7, json!({" cat": 0.7}))),
-            ("no log probabilities", reply(" cat", " cat", -0.2, json!({" cat": -0.2, " dog": -1e300}))),
-            ("more than one", reply(" cat", " cat", -0.1, json!({" cat": -0.1, " dog": -0.1}))),
-            ("two numbers", reply(" cat", " cat", -0.2, json!({" cat": -0.9}))),
-            ("not among", reply(" cat", " cat", -0.2, json!({" dog": -2.0}))),
-            ("not the likeliest", reply(" cat", " cat", -2.0, json!({" cat": -2.0, " dog": -0.2}))),
+            ("another text", reply(" dog", " cat", -0.2, &json!({" cat": -0.2}))),
+            ("no log probabilities", reply(" cat", " cat", 0.7, &json!({" cat": 0.7}))),
+            ("no log probabilities", reply(" cat", " cat", -0.2, &json!({" cat": -0.2, " dog": -1e300}))),
+            ("more than one", reply(" cat", " cat", -0.1, &json!({" cat": -0.1, " dog": -0.1}))),
+            ("two numbers", reply(" cat", " cat", -0.2, &json!({" cat": -0.9}))),
+            ("not among", reply(" cat", " cat", -0.2, &json!({" dog": -2.0}))),
+            ("not the likeliest", reply(" cat", " cat", -2.0, &json!({" cat": -2.0, " dog": -0.2}))),
             ("there are none", json!({"choices": [{"text": " cat"}]})),
-            ("none but", reply(" cat", " cat", -0.2, json!({}))),
+            ("none but", reply(" cat", " cat", -0.2, &json!({}))),
         ];
         for (why, reply) in lies {
             let found = of(&reply).unwrap_err();

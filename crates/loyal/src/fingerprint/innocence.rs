@@ -8,7 +8,7 @@ use loyal_fingerprint::attack::MODES;
 use loyal_fingerprint::attack::public_base::{self, Private};
 use loyal_fingerprint::check::{Mode, Weights as Suspected};
 use loyal_fingerprint::fingerprint::FingerprintSet;
-use loyal_fingerprint::innocence::{self, Foreign, Report, Suspect, Trial};
+use loyal_fingerprint::innocence::{self, Foreign, Forged, Report, Suspect, Trial};
 use loyal_model::weights::write_atomically;
 use loyal_model::{Llama, Parameters};
 use serde_json::json;
@@ -188,26 +188,7 @@ fn tell(args: &Args, report: &Report) -> anyhow::Result<()> {
         ))?;
     }
     if let Some(forged) = &report.forged {
-        output::line(&format!(
-            "\nA cheating owner, greedy text, log10 p:\n\
-             {:>8.2}  the least of 2^{} commitments tried, the beacon known beforehand\n\
-             {:>8.2}  the same, times the number of tries\n\
-             {:>8.2}  that commitment under {} beacons drawn afterwards, mean (least {:.2})\n\
-             {:>8.2}  showing only the {} of {} answers that agree\n\
-             {:>8.2}  with every answer counted, as the transcript demands\n\
-             {:>8.2}  the same queries under beacons drawn afterwards, mean",
-            forged.known_beacon_log10_p,
-            forged.tried_log2,
-            forged.corrected_log10_p,
-            forged.later_beacon_log10_p,
-            forged.beacons,
-            forged.later_beacon_least_log10_p,
-            forged.picked_log10_p,
-            forged.agreeing.0,
-            forged.agreeing.1,
-            forged.whole_log10_p,
-            forged.picked_later_log10_p
-        ))?;
+        tell_forged(forged)?;
     }
     let verdict = if report.is_clean() { "nothing found against the p-values" } else { "SOMETHING IS WRONG" };
     output::line(&format!(
@@ -215,5 +196,29 @@ fn tell(args: &Args, report: &Report) -> anyhow::Result<()> {
         report.tests(),
         report.least_ks_p(),
         0.01 / report.tests().max(1) as f64
+    ))
+}
+
+/// What a cheating owner would have gained.
+fn tell_forged(forged: &Forged) -> anyhow::Result<()> {
+    output::line(&format!(
+        "\nA cheating owner, greedy text, log10 p:\n\
+         {:>8.2}  the least of 2^{} commitments tried, the beacon known beforehand\n\
+         {:>8.2}  the same, times the number of tries\n\
+         {:>8.2}  that commitment under {} beacons drawn afterwards, mean (least {:.2})\n\
+         {:>8.2}  showing only the {} of {} answers that agree\n\
+         {:>8.2}  with every answer counted, as the transcript demands\n\
+         {:>8.2}  the same queries under beacons drawn afterwards, mean",
+        forged.known_beacon_log10_p,
+        forged.tried_log2,
+        forged.corrected_log10_p,
+        forged.later_beacon_log10_p,
+        forged.beacons,
+        forged.later_beacon_least_log10_p,
+        forged.picked_log10_p,
+        forged.agreeing.0,
+        forged.agreeing.1,
+        forged.whole_log10_p,
+        forged.picked_later_log10_p
     ))
 }

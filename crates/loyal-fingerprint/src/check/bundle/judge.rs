@@ -157,7 +157,7 @@ fn shape(attempt: &Attempt, header: &Header, rule: Option<&Rule>) -> Result<()> 
     let Some(rule) = rule else {
         return if draws.is_empty() { wrong("no draw at all".to_owned()) } else { Ok(()) };
     };
-    if draws.len() % header.draws != 0 || draws.len() > header.draws * header.frames.len() {
+    if !draws.len().is_multiple_of(header.draws) || draws.len() > header.draws * header.frames.len() {
         return wrong(format!("{} draws, where a check makes {} behind a frame", draws.len(), header.draws));
     }
     let earlier = Attempt { draws: draws[..draws.len() - header.draws].to_vec(), ..attempt.clone() };
