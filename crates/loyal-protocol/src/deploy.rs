@@ -3,7 +3,7 @@
 //! A routine that was interrupted is run again: it leaves what is there and does what is missing.
 
 use alloy_primitives::{Address, B256, Bytes, TxKind, U256, b256, keccak256};
-use alloy_sol_types::{SolConstructor, SolValue as _};
+use alloy_sol_types::{SolConstructor as _, SolValue as _};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -35,7 +35,7 @@ pub struct Plan {
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "each field is the contract of its name, documented in contracts/src")]
 pub struct Addresses {
-    pub deployer: Address,
+    pub launcher: Address,
     pub timelock: Address,
     pub parameters: Address,
     pub currency: Address,
@@ -62,13 +62,13 @@ impl Addresses {
     /// Where `account` deploys, or will. `channel` is an escrow that is there already.
     #[must_use]
     pub fn of(account: Address, channel: Option<Address>) -> Self {
-        let deployer = CREATE2_FACTORY.create2(B256::ZERO, keccak256(code("Deployer")));
+        let launcher = CREATE2_FACTORY.create2(B256::ZERO, keccak256(code("Launcher")));
         let at = |name: &str| {
             let salt = keccak256((account, label(name)).abi_encode());
-            deployer.create2(salt, PROXY_HASH).create(1)
+            launcher.create2(salt, PROXY_HASH).create(1)
         };
         Self {
-            deployer,
+            launcher,
             timelock: at("ProtocolTimelock"),
             parameters: at("Parameters"),
             currency: at("LoyalCurrency"),
@@ -104,11 +104,11 @@ pub fn deploy(client: &Client, key: &Key, plan: &Plan) -> Outcome<Addresses> {
             "this chain lacks the deterministic deployment contract; send its well-known transaction first";
         return Err(missing("CREATE2 factory", CREATE2_FACTORY, why));
     }
-    if client.code(places.deployer)?.is_empty() {
-        let data = [B256::ZERO.as_slice(), &code("Deployer")].concat();
+    if client.code(places.launcher)?.is_empty() {
+        let data = [B256::ZERO.as_slice(), &code("Launcher")].concat();
         client.send_data(key, TxKind::Call(CREATE2_FACTORY), data.into())?;
     }
-    let site = Site { client, key, deployer: places.deployer };
+    let site = Site { client, key, launcher: places.launcher };
     policy(&site, &places, plan)?;
     models(&site, &places)?;
     payments(&site, &places, plan)?;
@@ -168,20 +168,20 @@ fn code(name: &str) -> Bytes {
 struct Site<'a> {
     client: &'a Client,
     key: &'a Key,
-    deployer: Address,
+    launcher: Address,
 }
 
 impl Site<'_> {
     /// Puts a contract in its place, unless it is there.
-    fn put(&self, name: &'static str, place: Address, arguments: Vec<u8>) -> Outcome<()> {
+    fn put(&self, name: &'static str, place: Address, arguments: &[u8]) -> Outcome<()> {
         if !self.client.code(place)?.is_empty() {
             return Ok(());
         }
-        let init_code = [code(name).as_ref(), &arguments].concat().into();
+        let init_code = [code(name).as_ref(), arguments].concat().into();
         self.client.send(
             self.key,
-            self.deployer,
-            &Deployer::deployCall { name: label(name), initCode: init_code },
+            self.launcher,
+            &Launcher::deployCall { name: label(name), initCode: init_code },
         )?;
         if self.client.code(place)?.is_empty() {
             return Err(missing(name, place, "the deployment went somewhere else"));
@@ -195,31 +195,31 @@ fn policy(site: &Site<'_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
         minDelay: U256::from(plan.delay_seconds),
         proposers: plan.proposers.clone(),
     };
-    site.put("ProtocolTimelock", at.timelock, timelock.abi_encode())?;
+    site.put("ProtocolTimelock", at.timelock, &timelock.abi_encode())?;
     let parameters = Parameters::constructorCall { timelock_: at.timelock, genesisTime_: plan.genesis_time };
-    site.put("Parameters", at.parameters, parameters.abi_encode())?;
+    site.put("Parameters", at.parameters, &parameters.abi_encode())?;
     let currency = LoyalCurrency::constructorCall { timelock_: at.timelock, genesis: at.vesting };
-    site.put("LoyalCurrency", at.currency, currency.abi_encode())?;
+    site.put("LoyalCurrency", at.currency, &currency.abi_encode())?;
     let vesting = GenesisVesting::constructorCall {
         currency_: at.currency,
         supply_: site.client.call(at.currency, &LoyalCurrency::CAPCall {})?,
         start_: plan.genesis_time,
         beneficiaries: plan.beneficiaries,
     };
-    site.put("GenesisVesting", at.vesting, vesting.abi_encode())?;
+    site.put("GenesisVesting", at.vesting, &vesting.abi_encode())?;
     let vault = StakeVault::constructorCall {
         parameters_: at.parameters,
         currency_: at.currency,
         treasury_: at.timelock,
     };
-    site.put("StakeVault", at.vault, vault.abi_encode())?;
+    site.put("StakeVault", at.vault, &vault.abi_encode())?;
     let beacon = Beacon::constructorCall {
         parameters_: at.parameters,
         vault_: at.vault,
         court_: at.court,
         currency_: at.currency,
     };
-    site.put("Beacon", at.beacon, beacon.abi_encode())
+    site.put("Beacon", at.beacon, &beacon.abi_encode())
 }
 
 fn models(site: &Site<'_>, at: &Addresses) -> Outcome<()> {
@@ -229,18 +229,18 @@ fn models(site: &Site<'_>, at: &Addresses) -> Outcome<()> {
         beacon_: at.beacon,
         parameters_: at.parameters,
     };
-    site.put("Registry", at.registry, registry.abi_encode())?;
+    site.put("Registry", at.registry, &registry.abi_encode())?;
     let credentials = CredentialRegistry::constructorCall { registry_: at.registry };
-    site.put("CredentialRegistry", at.credentials, credentials.abi_encode())?;
+    site.put("CredentialRegistry", at.credentials, &credentials.abi_encode())?;
     let shares = ModelShares::constructorCall {
         registry_: at.registry,
         router_: at.router,
         parameters_: at.parameters,
         factory_: at.factory,
     };
-    site.put("ModelShares", at.shares_code, shares.abi_encode())?;
+    site.put("ModelShares", at.shares_code, &shares.abi_encode())?;
     let treasury = ModelTreasury::constructorCall { registry_: at.registry, factory_: at.factory };
-    site.put("ModelTreasury", at.treasury_code, treasury.abi_encode())?;
+    site.put("ModelTreasury", at.treasury_code, &treasury.abi_encode())?;
     let parties = ModelFactory::FactoryParties {
         registry: at.registry,
         router: at.router,
@@ -252,17 +252,17 @@ fn models(site: &Site<'_>, at: &Addresses) -> Outcome<()> {
         treasuryCode: at.treasury_code,
     };
     let factory = ModelFactory::constructorCall { parties };
-    site.put("ModelFactory", at.factory, factory.abi_encode())
+    site.put("ModelFactory", at.factory, &factory.abi_encode())
 }
 
 fn payments(site: &Site<'_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
     if plan.channel.is_none() {
-        site.put("InvocationChannel", at.channel, Vec::new())?;
+        site.put("InvocationChannel", at.channel, &[])?;
     }
     let collector = AuthorizationCollector::constructorCall { channel_: at.channel };
-    site.put("AuthorizationCollector", at.authorization_collector, collector.abi_encode())?;
+    site.put("AuthorizationCollector", at.authorization_collector, &collector.abi_encode())?;
     let collector = ApprovalCollector::constructorCall { channel_: at.channel };
-    site.put("ApprovalCollector", at.approval_collector, collector.abi_encode())?;
+    site.put("ApprovalCollector", at.approval_collector, &collector.abi_encode())?;
     let parties = Gate::GateParties {
         registry: at.registry,
         router: at.router,
@@ -270,7 +270,7 @@ fn payments(site: &Site<'_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
         parameters: at.parameters,
         court: at.court,
     };
-    site.put("Gate", at.gate, Gate::constructorCall { parties }.abi_encode())?;
+    site.put("Gate", at.gate, &Gate::constructorCall { parties }.abi_encode())?;
     let parties = RevenueRouter::RouterParties {
         registry: at.registry,
         gate: at.gate,
@@ -282,7 +282,7 @@ fn payments(site: &Site<'_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
         ledger: at.ledger,
     };
     let router = RevenueRouter::constructorCall { parties };
-    site.put("RevenueRouter", at.router, router.abi_encode())?;
+    site.put("RevenueRouter", at.router, &router.abi_encode())?;
     let admission = Admission::constructorCall {
         registry_: at.registry,
         gate_: at.gate,
@@ -290,5 +290,5 @@ fn payments(site: &Site<'_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
         channel_: at.channel,
         router_: at.router,
     };
-    site.put("Admission", at.admission, admission.abi_encode())
+    site.put("Admission", at.admission, &admission.abi_encode())
 }

@@ -62,9 +62,9 @@ impl Cursor {
         let text = match std::fs::read_to_string(path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(fault(path, error)),
+            Err(error) => return Err(fault(path, &error)),
         };
-        serde_json::from_str(&text).map(Some).map_err(|error| fault(path, error))
+        serde_json::from_str(&text).map(Some).map_err(|error| fault(path, &error))
     }
 
     /// Writes the cursor to a file, whole or not at all. Save it after what was read has been used.
@@ -80,7 +80,7 @@ impl Cursor {
             file.persist(path).map_err(|error| error.error)?;
             Ok(())
         };
-        write().map_err(|error| fault(path, error))
+        write().map_err(|error| fault(path, &error))
     }
 
     /// The next step, by which the cursor moves on.
@@ -148,6 +148,6 @@ fn hash(client: &Client, number: u64) -> Outcome<Option<B256>> {
     Ok(serde_json::from_value(block["hash"].clone()).ok())
 }
 
-fn fault(path: &Path, why: impl ToString) -> Failure {
+fn fault(path: &Path, why: &dyn std::fmt::Display) -> Failure {
     Failure::Cursor { path: path.display().to_string(), why: why.to_string() }
 }
