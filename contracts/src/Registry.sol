@@ -187,7 +187,8 @@ contract Registry is IRegistry, ERC721, EIP712 {
         bool open = block.timestamp < entry.windowEnds || entry.openClaims != 0;
         require(!open, Registry_WindowOpen(entry.windowEnds));
         Model storage model = _models[modelId];
-        require(model.state != ModelState.Retired, Registry_BadState());
+        bool alive = model.state == ModelState.Contestable || model.state == ModelState.Active;
+        require(alive, Registry_BadState());
         uint32 before = model.activeVersion;
         if (before != 0) {
             Version storage old = _versions[modelId][before];

@@ -55,6 +55,21 @@ contract RegistryCourtTest is World {
         eq(registry.modelOf(modelId).pendingVersion, 0, "nothing waits");
     }
 
+    /// @dev Invariant 14: a revoked model does not come back through a version that waited.
+    function test_ARevokedModelStaysRevoked() public {
+        uint256 modelId = active("first");
+        VersionTerms memory terms = termsOf(owner, "second");
+        commit(owner, terms.leafRoot, owner);
+        vm.prank(owner);
+        registry.submitVersion(modelId, terms);
+        vm.prank(court);
+        registry.revoke(modelId, 1, 0);
+        skip(7 days);
+        vm.expectRevert(Registry.Registry_BadState.selector);
+        registry.activate(modelId, 2);
+        eq(uint8(registry.modelOf(modelId).state), uint8(ModelState.Revoked), "terminal");
+    }
+
     function test_AnActiveVersionCanGo() public {
         uint256 modelId = active("first");
         vm.expectRevert(abi.encodeWithSelector(Registry.Registry_Unknown.selector, 77, 0));

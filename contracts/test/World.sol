@@ -6,7 +6,7 @@ import {ApprovalCollector} from "../src/ApprovalCollector.sol";
 import {AuthorizationCollector} from "../src/AuthorizationCollector.sol";
 import {Beacon} from "../src/Beacon.sol";
 import {CredentialRegistry} from "../src/CredentialRegistry.sol";
-import {Deployer} from "../src/Deployer.sol";
+import {Launcher} from "../src/Launcher.sol";
 import {Gate, GateParties, Opening} from "../src/Gate.sol";
 import {GenesisVesting} from "../src/GenesisVesting.sol";
 import {InvocationChannel} from "../src/InvocationChannel.sol";
@@ -44,7 +44,7 @@ abstract contract World is Test {
     uint256 internal constant USER = 0x5e;
     uint256 internal constant BUILDER = 0xb1;
 
-    Deployer internal deployer;
+    Launcher internal launcher;
     ProtocolTimelock internal timelock;
     Parameters internal parameters;
     LoyalCurrency internal currency;
@@ -72,7 +72,7 @@ abstract contract World is Test {
 
     function setUp() public virtual {
         vm.warp(GENESIS);
-        deployer = new Deployer();
+        launcher = new Launcher();
         court = at("DisputeCourt");
         probeBoard = at("ProbeBoard");
         ledger = at("ContributionLedger");
@@ -87,11 +87,11 @@ abstract contract World is Test {
     }
 
     function at(bytes32 name) internal view returns (address) {
-        return deployer.addressOf(address(this), name);
+        return launcher.addressOf(address(this), name);
     }
 
     function put(bytes32 name, bytes memory code, bytes memory args) internal returns (address) {
-        return deployer.deploy(name, abi.encodePacked(code, args));
+        return launcher.deploy(name, abi.encodePacked(code, args));
     }
 
     function deployPolicy() private {

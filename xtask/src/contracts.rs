@@ -19,7 +19,7 @@ const EMBEDDED: [&str; 19] = [
     "AuthorizationCollector",
     "Beacon",
     "CredentialRegistry",
-    "Deployer",
+    "Launcher",
     "Gate",
     "GenesisVesting",
     "InvocationChannel",

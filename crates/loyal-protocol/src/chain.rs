@@ -231,8 +231,8 @@ impl Client {
         let signed = TxEnvelope::from(transaction.into_signed(signature));
         let (hash, raw) = (*signed.tx_hash(), Bytes::from(signed.encoded_2718()));
         let sent = self.bring(hash, from, nonce, &raw);
-        if sent.is_err() {
-            // Whether it got through is unknown: the chain says which nonce is next.
+        if sent.as_ref().is_err_and(|failure| !matches!(failure, Failure::Pending { .. })) {
+            // It will not run: the chain says which nonce is next. One that waits keeps its nonce.
             self.forget_nonce(from);
         }
         sent
@@ -266,7 +266,7 @@ impl Client {
             }
         }
         Err(match last {
-            Some(failure @ Failure::Refused { .. }) => failure,
+            Some(failure @ Failure::Refused { .. }) if !is_known(&failure) => failure,
             _ => Failure::Pending { hash },
         })
     }
@@ -279,9 +279,7 @@ impl Client {
             return if mined.is_some() { Ok(()) } else { Err(Failure::Replaced { hash, account, nonce }) };
         }
         match last {
-            Some(failure @ Failure::Refused { message, .. }) if !message.contains("known") => {
-                Err(failure.clone())
-            }
+            Some(failure @ Failure::Refused { .. }) if !is_known(failure) => Err(failure.clone()),
             _ => Ok(()),
         }
     }
@@ -325,6 +323,11 @@ impl Client {
     fn priority_fee(&self) -> Outcome<u128> {
         Ok(self.ask::<U256>("eth_maxPriorityFeePerGas", json!([]))?.saturating_to())
     }
+}
+
+/// Whether an endpoint says that it has these bytes already, which is as good as having taken them now.
+fn is_known(failure: &Failure) -> bool {
+    matches!(failure, Failure::Refused { message, .. } if message.contains("known"))
 }
 
 fn ask<T: DeserializeOwned>(rpc: &dyn Rpc, method: &str, params: Value) -> Outcome<T> {

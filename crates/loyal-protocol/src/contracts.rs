@@ -15,7 +15,7 @@ sol! { #[sol(all_derives)] "artifacts/ApprovalCollector.sol" }
 sol! { #[sol(all_derives)] "artifacts/AuthorizationCollector.sol" }
 sol! { #[sol(all_derives)] "artifacts/Beacon.sol" }
 sol! { #[sol(all_derives)] "artifacts/CredentialRegistry.sol" }
-sol! { #[sol(all_derives)] "artifacts/Deployer.sol" }
+sol! { #[sol(all_derives)] "artifacts/Launcher.sol" }
 sol! { #[sol(all_derives)] "artifacts/Gate.sol" }
 sol! { #[sol(all_derives)] "artifacts/GenesisVesting.sol" }
 sol! { #[sol(all_derives)] "artifacts/InvocationChannel.sol" }
@@ -42,7 +42,7 @@ pub fn code_of(name: &str) -> Option<alloy_primitives::Bytes> {
         "AuthorizationCollector" => include_str!("../artifacts/AuthorizationCollector.json"),
         "Beacon" => include_str!("../artifacts/Beacon.json"),
         "CredentialRegistry" => include_str!("../artifacts/CredentialRegistry.json"),
-        "Deployer" => include_str!("../artifacts/Deployer.json"),
+        "Launcher" => include_str!("../artifacts/Launcher.json"),
         "Gate" => include_str!("../artifacts/Gate.json"),
         "GenesisVesting" => include_str!("../artifacts/GenesisVesting.json"),
         "InvocationChannel" => include_str!("../artifacts/InvocationChannel.json"),
@@ -72,7 +72,7 @@ pub fn revert_of(data: &[u8]) -> Option<String> {
             })*
         };
     }
-    first!(ApprovalCollector ApprovalCollectorErrors, AuthorizationCollector AuthorizationCollectorErrors, Beacon BeaconErrors, CredentialRegistry CredentialRegistryErrors, Deployer DeployerErrors, Gate GateErrors, GenesisVesting GenesisVestingErrors, InvocationChannel InvocationChannelErrors, LoyalCurrency LoyalCurrencyErrors, ModelFactory ModelFactoryErrors, ModelShares ModelSharesErrors, ModelTreasury ModelTreasuryErrors, Parameters ParametersErrors, ProtocolTimelock ProtocolTimelockErrors, Registry RegistryErrors, RevenueRouter RevenueRouterErrors, StakeVault StakeVaultErrors, Till TillErrors);
+    first!(ApprovalCollector ApprovalCollectorErrors, AuthorizationCollector AuthorizationCollectorErrors, Beacon BeaconErrors, CredentialRegistry CredentialRegistryErrors, Launcher LauncherErrors, Gate GateErrors, GenesisVesting GenesisVestingErrors, InvocationChannel InvocationChannelErrors, LoyalCurrency LoyalCurrencyErrors, ModelFactory ModelFactoryErrors, ModelShares ModelSharesErrors, ModelTreasury ModelTreasuryErrors, Parameters ParametersErrors, ProtocolTimelock ProtocolTimelockErrors, Registry RegistryErrors, RevenueRouter RevenueRouterErrors, StakeVault StakeVaultErrors, Till TillErrors);
     None
 }
 
@@ -86,7 +86,7 @@ pub fn event_of(log: &alloy_primitives::LogData) -> Option<String> {
             })*
         };
     }
-    first!(Beacon BeaconEvents, CredentialRegistry CredentialRegistryEvents, Deployer DeployerEvents, Gate GateEvents, GenesisVesting GenesisVestingEvents, InvocationChannel InvocationChannelEvents, LoyalCurrency LoyalCurrencyEvents, ModelFactory ModelFactoryEvents, ModelShares ModelSharesEvents, ModelTreasury ModelTreasuryEvents, Parameters ParametersEvents, ProtocolTimelock ProtocolTimelockEvents, Registry RegistryEvents, RevenueRouter RevenueRouterEvents, StakeVault StakeVaultEvents);
+    first!(Beacon BeaconEvents, CredentialRegistry CredentialRegistryEvents, Launcher LauncherEvents, Gate GateEvents, GenesisVesting GenesisVestingEvents, InvocationChannel InvocationChannelEvents, LoyalCurrency LoyalCurrencyEvents, ModelFactory ModelFactoryEvents, ModelShares ModelSharesEvents, ModelTreasury ModelTreasuryEvents, Parameters ParametersEvents, ProtocolTimelock ProtocolTimelockEvents, Registry RegistryEvents, RevenueRouter RevenueRouterEvents, StakeVault StakeVaultEvents);
     None
 }
 

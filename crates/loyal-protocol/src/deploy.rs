@@ -35,7 +35,7 @@ pub struct Plan {
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "each field is the contract of its name, documented in contracts/src")]
 pub struct Addresses {
-    pub deployer: Address,
+    pub launcher: Address,
     pub timelock: Address,
     pub parameters: Address,
     pub currency: Address,
@@ -62,13 +62,13 @@ impl Addresses {
     /// Where `account` deploys, or will. `channel` is an escrow that is there already.
     #[must_use]
     pub fn of(account: Address, channel: Option<Address>) -> Self {
-        let deployer = CREATE2_FACTORY.create2(B256::ZERO, keccak256(code("Deployer")));
+        let launcher = CREATE2_FACTORY.create2(B256::ZERO, keccak256(code("Launcher")));
         let at = |name: &str| {
             let salt = keccak256((account, label(name)).abi_encode());
-            deployer.create2(salt, PROXY_HASH).create(1)
+            launcher.create2(salt, PROXY_HASH).create(1)
         };
         Self {
-            deployer,
+            launcher,
             timelock: at("ProtocolTimelock"),
             parameters: at("Parameters"),
             currency: at("LoyalCurrency"),
@@ -104,11 +104,11 @@ pub fn deploy(client: &Client, key: &Key, plan: &Plan) -> Outcome<Addresses> {
             "this chain lacks the deterministic deployment contract; send its well-known transaction first";
         return Err(missing("CREATE2 factory", CREATE2_FACTORY, why));
     }
-    if client.code(places.deployer)?.is_empty() {
-        let data = [B256::ZERO.as_slice(), &code("Deployer")].concat();
+    if client.code(places.launcher)?.is_empty() {
+        let data = [B256::ZERO.as_slice(), &code("Launcher")].concat();
         client.send_data(key, TxKind::Call(CREATE2_FACTORY), data.into())?;
     }
-    let site = Site { client, key, deployer: places.deployer };
+    let site = Site { client, key, launcher: places.launcher };
     policy(&site, &places, plan)?;
     models(&site, &places)?;
     payments(&site, &places, plan)?;
@@ -168,7 +168,7 @@ fn code(name: &str) -> Bytes {
 struct Site<'a> {
     client: &'a Client,
     key: &'a Key,
-    deployer: Address,
+    launcher: Address,
 }
 
 impl Site<'_> {
@@ -180,8 +180,8 @@ impl Site<'_> {
         let init_code = [code(name).as_ref(), arguments].concat().into();
         self.client.send(
             self.key,
-            self.deployer,
-            &Deployer::deployCall { name: label(name), initCode: init_code },
+            self.launcher,
+            &Launcher::deployCall { name: label(name), initCode: init_code },
         )?;
         if self.client.code(place)?.is_empty() {
             return Err(missing(name, place, "the deployment went somewhere else"));
@@ -257,7 +257,7 @@ fn models(site: &Site<'_>, at: &Addresses) -> Outcome<()> {
 
 fn payments(site: &Site<'_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
     if plan.channel.is_none() {
-        site.put("InvocationChannel", at.channel, &Vec::new())?;
+        site.put("InvocationChannel", at.channel, &[])?;
     }
     let collector = AuthorizationCollector::constructorCall { channel_: at.channel };
     site.put("AuthorizationCollector", at.authorization_collector, &collector.abi_encode())?;

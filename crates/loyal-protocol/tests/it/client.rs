@@ -24,7 +24,7 @@ pub(crate) fn key(index: u64) -> Key {
 }
 
 fn quick() -> Patience {
-    Patience { attempts_max: 3, pause: std::time::Duration::ZERO }
+    Patience { attempts_max: 2_000, pause: std::time::Duration::from_millis(1) }
 }
 
 pub(crate) fn plan() -> Plan {

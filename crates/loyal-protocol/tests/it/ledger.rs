@@ -172,25 +172,8 @@ impl Both {
     fn step(&mut self, rng: &mut Rng) {
         let holder = usize::try_from(rng.below(3)).unwrap();
         let model = usize::try_from(rng.below(2)).unwrap();
-        let config = self.config.clone();
         match rng.below(8) {
-            0 => {
-                let amount = 1 + u128::from(rng.below(1 << 50));
-                self.market.deposit(&config, amount).unwrap();
-                self.ledger.deposited += amount;
-                *self.ledger.wallet.get_mut("user").unwrap() -= U256::from(amount);
-            }
-            1 => {
-                // At, below or above what was redeemed before: only more moves something.
-                let total = u128::from(rng.next()) % (self.ledger.deposited + 1);
-                self.market.redeem("redeem", &config, total).unwrap();
-                self.ledger.redeemed = self.ledger.redeemed.max(total);
-            }
-            2 => {
-                self.market.settle(config.receiver).unwrap();
-                self.ledger.till += self.ledger.redeemed - self.ledger.settled;
-                self.ledger.settled = self.ledger.redeemed;
-            }
+            0..3 => self.pay(rng),
             3 => {
                 let (builder, asset) = (self.market.builder(), self.market.asset());
                 let call = RevenueRouter::collectCall { hostingId: self.hosting, builder, asset };
@@ -204,14 +187,17 @@ impl Both {
                 self.ledger.accrue(holder);
             }
             5 => {
-                let who = ["host", "builder", "treasury", "alice", "bob", "charlie"]
-                    [usize::try_from(rng.below(6)).unwrap()];
+                let everybody = ["host", "builder", "treasury", "alice", "bob", "charlie"];
+                let who = everybody[usize::try_from(rng.below(6)).unwrap()];
                 let call =
                     RevenueRouter::withdrawCall { account: self.account(who), asset: self.market.asset() };
                 self.market.send("host", "withdraw", self.market.at.router, &call).unwrap();
                 self.ledger.withdraw(who);
             }
-            6 => self.transfer(model, HOLDERS[holder], HOLDERS[usize::try_from(rng.below(3)).unwrap()], rng),
+            6 => {
+                let to = HOLDERS[usize::try_from(rng.below(3)).unwrap()];
+                self.transfer(model, HOLDERS[holder], to, rng.below(101));
+            }
             _ => {
                 let who = HOLDERS[holder];
                 let call =
@@ -223,13 +209,37 @@ impl Both {
         }
     }
 
+    /// A deposit, a redemption or a settlement.
+    fn pay(&mut self, rng: &mut Rng) {
+        let config = self.config.clone();
+        match rng.below(3) {
+            0 => {
+                let amount = 1 + u128::from(rng.below(1 << 50));
+                self.market.deposit(&config, amount).unwrap();
+                self.ledger.deposited += amount;
+                *self.ledger.wallet.get_mut("user").unwrap() -= U256::from(amount);
+            }
+            1 => {
+                // At, below or above what was redeemed before: only more moves something.
+                let total = u128::from(rng.next()) % (self.ledger.deposited + 1);
+                self.market.redeem("redeem", &config, total).unwrap();
+                self.ledger.redeemed = self.ledger.redeemed.max(total);
+            }
+            _ => {
+                self.market.settle(config.receiver).unwrap();
+                self.ledger.till += self.ledger.redeemed - self.ledger.settled;
+                self.ledger.settled = self.ledger.redeemed;
+            }
+        }
+    }
+
     fn side(&mut self, model: usize) -> &mut Shares {
         if model == 0 { &mut self.ledger.child } else { &mut self.ledger.parent }
     }
 
-    fn transfer(&mut self, model: usize, from: &'static str, to: &'static str, rng: &mut Rng) {
+    fn transfer(&mut self, model: usize, from: &'static str, to: &'static str, percent: u64) {
         let held = self.side(model).held[from];
-        let amount = held * U256::from(rng.below(101)) / U256::from(100);
+        let amount = held * U256::from(percent) / U256::from(100);
         let call = ModelShares::transferCall { to: self.account(to), value: amount };
         self.market.send(from, "transfer shares", self.shares[model], &call).unwrap();
         self.side(model).transfer(from, to, amount);

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity =0.8.37;
 
-import {Deployer} from "../src/Deployer.sol";
+import {Launcher} from "../src/Launcher.sol";
 import {Till} from "../src/Till.sol";
 import {World} from "./World.sol";
 
-contract DeployerDeployTest is World {
+contract LauncherDeployTest is World {
     function test_AnAddressIsKnownBeforeTheCode(bytes32 name, address router_) public {
-        vm.assume(deployer.addressOf(address(this), name).code.length == 0);
-        address expected = deployer.addressOf(address(this), name);
+        vm.assume(launcher.addressOf(address(this), name).code.length == 0);
+        address expected = launcher.addressOf(address(this), name);
         bytes memory code = abi.encodePacked(type(Till).creationCode, abi.encode(router_));
-        eq(deployer.deploy(name, code), expected, "address");
+        eq(launcher.deploy(name, code), expected, "address");
         eq(Till(expected).router(), router_, "code");
-        holds(deployer.addressOf(user, name) != expected, "another account has other addresses");
+        holds(launcher.addressOf(user, name) != expected, "another account has other addresses");
     }
 
     function test_EverythingIsWhereItWasExpected() public view {

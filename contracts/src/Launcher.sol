@@ -7,7 +7,7 @@ import {Create3} from "@openzeppelin/contracts/utils/Create3.sol";
 /// @notice An address does not depend on the code, so that contracts can hold each other as immutables, and the place of a
 /// contract that comes later (a court, a governor) is known from the start. The account is part of the salt: nobody
 /// else can put anything at its addresses.
-contract Deployer {
+contract Launcher {
     /// @notice `account` put a contract called `name` at `at`.
     event Deployed(address indexed account, bytes32 indexed name, address at);
 

@@ -1,5 +1,5 @@
 // Made by `cargo xtask contracts --write`.
-contract Deployer {
+contract Launcher {
     function addressOf(address account, bytes32 name) external view returns (address);
     function deploy(bytes32 name, bytes initCode) external returns (address at);
     event Deployed(address indexed account, bytes32 indexed name, address at);
