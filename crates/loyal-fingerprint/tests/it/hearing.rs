@@ -155,7 +155,8 @@ fn a_check_goes_on_where_it_was() {
         let (whole, parts) = (Place::new(), Place::new());
         let mut teller = Teller::new(&set);
         let at_once = whole.hear(&mut teller, ("host", mode), usize::MAX).unwrap();
-        assert_eq!(at_once.verdict, Verdict::Marked, "{at_once:?}");
+        // So strong a mark leaves one colour among the first five: without a reference only the text shows it.
+        assert_eq!(at_once.verdict == Verdict::Marked, mode == Mode::Greedy, "{at_once:?}");
         assert_eq!(teller.asked.len(), 40);
         let mut teller = Teller::new(&set);
         for limit in [0, 6, 6, 13, usize::MAX] {
@@ -446,6 +447,15 @@ fn forgers_who_do_all_sums_again_are_found() {
     }
 }
 
+/// Two letters that the tokenizer has as one token.
+fn pair() -> String {
+    let pieces = Pieces::new(&TOKENIZER);
+    let two =
+        pieces.all().iter().filter(|piece| piece.len() == 2 && piece.iter().all(u8::is_ascii_alphabetic));
+    let mut texts = two.map(|piece| String::from_utf8(piece.clone()).unwrap());
+    texts.find(|text| TOKENIZER.encode_plain(text).unwrap().len() == 1).unwrap()
+}
+
 /// Pieces that the tokenizer would not cut are found by whoever holds it.
 #[test]
 fn other_cuts_of_the_same_text_are_found() {
@@ -455,12 +465,13 @@ fn other_cuts_of_the_same_text_are_found() {
     struct Letters;
     impl Answerer for Letters {
         fn answer(&mut self, prompts: &[String], _: Ask) -> loyal_fingerprint::Result<Vec<Reply>> {
-            let letter = |text: &str| TOKENIZER.token(text).unwrap();
-            let said = |token| Said { token, shown: Shown::Nothing };
-            Ok(prompts.iter().map(|_| Reply::Answered(vec![said(letter("t")), said(letter("h"))])).collect())
+            let said = |letter: char| Said {
+                token: TOKENIZER.token(&letter.to_string()).unwrap(),
+                shown: Shown::Nothing,
+            };
+            Ok(prompts.iter().map(|_| Reply::Answered(pair().chars().map(said).collect())).collect())
         }
     }
-    assert_eq!(TOKENIZER.encode_plain("th").unwrap().len(), 1, "the tokenizer has both as one");
     let transcript = place.path("letters.transcript");
     let hearing = Hearing {
         case: Case { set: &set, tokenizer: &TOKENIZER, reference: None },

@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         (
             "text alone",
             format!(
-                "{} of {} coins at one in {}: {:.3} bits",
+                "{} of {} coins at {}: {:.3} bits",
                 totals.hits, totals.coins, totals.chance_one_in, totals.bits
             ),
         ),

@@ -32,7 +32,8 @@ struct Case {
 impl Case {
     fn new() -> Self {
         let place = Place::new();
-        let tokenizer = tokenizer(&place, "tiny", 320);
+        fs::create_dir_all(place.path("words")).unwrap();
+        let tokenizer = words(&place);
         let set = set(&tokenizer, 1, COUNT);
         set.write(&place.path("secret.json")).unwrap();
         Self { place, set, tokenizer }
@@ -48,7 +49,7 @@ impl Case {
 
     fn arguments<'a>(host: &'a Stranger, more: &[&'a str]) -> Vec<&'a str> {
         let base =
-            ["fingerprint", "check", &host.endpoint, "--fingerprints", "secret.json", "--tokenizer", "tiny"];
+            ["fingerprint", "check", &host.endpoint, "--fingerprints", "secret.json", "--tokenizer", "words"];
         let own = if more.contains(&"--transcript") { &[][..] } else { &["--transcript", "transcript"] };
         [&base[..], &["--json"], own, more].concat()
     }
@@ -75,6 +76,20 @@ impl Case {
         }
         times
     }
+}
+
+/// A folder with a tokenizer of many words, and a configuration that it fits.
+fn words(place: &Place) -> Tokenizer {
+    let text = "the cat saw a dog near this old river and many small birds sang over those green hills while our \
+                tired horse walked home along that narrow road with seven merry children under tall trees ";
+    let json = Tokenizer::train(&mut std::iter::once(text.repeat(8)), 460).unwrap();
+    let tokenizer = Tokenizer::parse(&json, Path::new("tokenizer.json")).unwrap();
+    let config = json!({"architectures": ["LlamaForCausalLM"], "hidden_size": 16, "intermediate_size": 32,
+        "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": tokenizer.len(),
+        "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "tie_word_embeddings": true});
+    place.write("words/tokenizer.json", &json);
+    place.write("words/config.json", config.to_string());
+    tokenizer
 }
 
 fn tokenizer(place: &Place, name: &str, vocabulary: usize) -> Tokenizer {
@@ -121,7 +136,7 @@ fn a_marked_endpoint_is_told_from_an_innocent_one() {
     // A stranger finds the same; what was opened is burnt.
     let verified = case
         .place
-        .run(&["fingerprint", "verify-evidence", "evidence.json", "--tokenizer", "tiny", "--json"])
+        .run(&["fingerprint", "verify-evidence", "evidence.json", "--tokenizer", "words", "--json"])
         .json();
     assert_eq!(
         (&verified["totals"]["verdict"], &verified["text_was_cut_again"]),
@@ -184,7 +199,9 @@ fn the_most_that_is_shown_is_looked_at() {
             model.answer(&asked)
         });
         let value = case.run(&host, &[]).json();
-        assert_eq!((&value["mode"], &value["verdict"]), (&json!(mode), &json!("marked")), "{value}");
+        assert_eq!(value["mode"], mode, "{value}");
+        // Few log probabilities say little without a reference; text does.
+        assert!(most > 0 || value["verdict"] == "marked", "{value}");
     }
     // Asked for more than there is.
     let case = Case::new();
@@ -461,7 +478,7 @@ fn damaged_and_foreign_files_are_told() {
         "--fingerprints",
         "other.json",
         "--tokenizer",
-        "tiny",
+        "words",
         "--json",
     ];
     assert_eq!(case.place.run(&arguments).json()["verdict"], "no_evidence");
@@ -474,12 +491,12 @@ fn damaged_and_foreign_files_are_told() {
             "--fingerprints",
             "secret.json",
             "--tokenizer",
-            "tiny",
+            "words",
         ])
         .bad(1, &["127.0.0.1:9"]);
     case.place.run(&[&base[..], &["--quantise", "8"]].concat()).bad(1, &["--quantise is for folders"]);
     case.place
-        .run(&["fingerprint", "check", "tiny", "--fingerprints", "secret.json", "--cover", "2"])
+        .run(&["fingerprint", "check", "words", "--fingerprints", "secret.json", "--cover", "2"])
         .bad(1, &["--cover is for endpoints"]);
 }
 
@@ -550,14 +567,16 @@ fn files_say_what_they_hold() {
 #[test]
 fn weights_are_checked_with_the_same_books() {
     let case = Case::new();
-    let base = ["fingerprint", "check", "tiny", "--fingerprints", "secret.json", "--json"];
+    let own = set(&tokenizer(&case.place, "tiny", 320), 1, COUNT);
+    own.write(&case.place.path("own.json")).unwrap();
+    let base = ["fingerprint", "check", "tiny", "--fingerprints", "own.json", "--json"];
     for mode in ["logits", "top-5", "greedy", "sampled"] {
         let transcript = format!("{mode}.transcript");
         let more = ["--mode", mode, "--transcript", &transcript, "--reference", "tiny"];
         let value = case.place.run(&[&base[..], &more].concat()).json();
         assert_eq!((&value["verdict"], &value["mode"]), (&json!("no_evidence"), &json!(mode)), "{value}");
     }
-    let shown = case.place.run(&["fingerprint", "show", "secret.json", "--json"]).json();
+    let shown = case.place.run(&["fingerprint", "show", "own.json", "--json"]).json();
     assert_eq!(shown["spent"], json!({}));
     let value =
         case.place.run(&[&base[..], &["--bundle", "evidence.json", "--mode", "greedy"]].concat()).json();

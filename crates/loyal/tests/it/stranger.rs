@@ -160,8 +160,8 @@ impl Model {
             let seed = keccak256(&[&[self.kind], prompt.as_bytes(), piece].concat());
             let is_word =
                 piece.len() > 1 && piece[0] == b' ' && piece[1..].iter().all(u8::is_ascii_alphabetic);
-            let lean = secret.map_or(0.0, |secret| if tilt::colour(secret, 0, piece) { 3.0 } else { -3.0 });
-            let noise = f64::from(seed.0[0]) / 64.0;
+            let lean = secret.map_or(0.0, |secret| if tilt::colour(secret, 0, piece) { 1.0 } else { -1.0 });
+            let noise = f64::from(seed.0[0]) / 256.0;
             list.push((piece.clone(), noise + lean - if is_word { 0.0 } else { 20.0 }));
         }
         list.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -184,7 +184,12 @@ impl Model {
 
     pub(crate) fn completion(&self, asked: &Asked) -> Value {
         let list = self.rate(&asked.prompt);
-        let name = |piece: &[u8]| String::from_utf8_lossy(piece).into_owned();
+        let name = |piece: &[u8]| match std::str::from_utf8(piece) {
+            Ok(text) => text.to_owned(),
+            Err(_) => {
+                format!("bytes:{}", piece.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>())
+            }
+        };
         let logprobs = asked.body["logprobs"].as_u64().map(|k| {
             let top: Map<String, Value> =
                 list.iter().take(k as usize).map(|(piece, x)| (name(piece), json!(x))).collect();
