@@ -336,7 +336,7 @@ fn evidence(field: &Field<'_>, host: &mut Host<'_>) -> Result<Vec<Seen>> {
 fn sibling(field: &Field<'_>, progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>) -> Result<Parameters> {
     let tuning = Tuning::FineTune { text: Text::Other, steps: field.sibling_steps, rank: 0 };
     // Its batches are nobody else's.
-    let ground = field.ground(field.seed ^ 0x7369_626c_696e_67);
+    let ground = field.ground(field.seed ^ 0x0073_6962_6c69_6e67);
     tuning.apply(&field.twin.parameters, None, &ground, progress)
 }
 
