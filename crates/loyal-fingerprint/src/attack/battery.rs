@@ -14,7 +14,7 @@ use super::journal::Journal;
 use super::row::{Attack, Relative, Row};
 use super::table::{Header, Line, Seen, Table};
 use super::tuning::{Ground, Text, Tuning};
-use super::utility::{Bench, Extent, Raw, Rows, Utility};
+use super::utility::{Bench, Extent, Kept, Raw, Rows, Utility};
 use super::weights::Damage;
 use crate::check::{self, Case, Mode, Request};
 use crate::error::{Error, Result};
@@ -251,6 +251,7 @@ impl<'a> Arena<'a> {
         inference.extend(aim.map(|aim| aim.resolve(&self.bench, &host, &rows)));
         host.inference = &inference;
         let utility = self.bench.measure_on(&mut host, &rows)?;
+        let seconds = field.clock.elapsed().saturating_sub(started).as_secs_f64();
         Ok(Line {
             name: row.name.clone(),
             row: row.digest(),
@@ -258,9 +259,19 @@ impl<'a> Arena<'a> {
             owns,
             swept: row.swept.clone(),
             evidence: evidence(field, &mut host)?,
-            utility,
-            kept: utility.kept_of(&self.before),
-            seconds: field.clock.elapsed().saturating_sub(started).as_secs_f64(),
+            utility: Utility {
+                perplexity: six(utility.perplexity),
+                accuracy: six(utility.accuracy),
+                greedy_perplexity: six(utility.greedy_perplexity),
+                sampled_perplexity: six(utility.sampled_perplexity),
+            },
+            kept: {
+                let Kept { accuracy, perplexity, greedy, sampled } = utility.kept_of(&self.before);
+                let [accuracy, perplexity, greedy, sampled] =
+                    [accuracy, perplexity, greedy, sampled].map(six);
+                Kept { accuracy, perplexity, greedy, sampled }
+            },
+            seconds: six(seconds),
         })
     }
 
@@ -297,6 +308,13 @@ impl<'a> Arena<'a> {
     }
 }
 
+/// Six decimals are kept: so many come back from a journal as they were.
+const SIX: f64 = 1e6;
+
+fn six(value: f64) -> f64 {
+    (value * SIX).round() / SIX
+}
+
 /// What the marks prove in every mode.
 fn evidence(field: &Field<'_>, host: &mut Host<'_>) -> Result<Vec<Seen>> {
     let reference = matches!(field.set.scheme(), Scheme::Tilt(_)).then_some(field.twin);
@@ -306,7 +324,10 @@ fn evidence(field: &Field<'_>, host: &mut Host<'_>) -> Result<Vec<Seen>> {
         let go_on = &mut |_: &check::Attempt| Ok(ControlFlow::Continue(()));
         let found = check::run(host, &case, &Request::all(field.set, mode), go_on)?;
         let coins = (found.evidence.hits(), found.evidence.coins());
-        seen.push(Seen { mode, log10_p: found.p_value.log10(), log10_e: found.log10_e, coins });
+        // Bounds are rounded the safe way.
+        let log10_p = ((found.p_value.log10() * SIX).ceil() / SIX).min(0.0);
+        let log10_e = (found.log10_e * SIX).floor() / SIX;
+        seen.push(Seen { mode, log10_p, log10_e, coins });
     }
     Ok(seen)
 }

@@ -83,12 +83,12 @@ fn line<'a>(table: &'a Table, name: &str) -> &'a Line {
 fn altered_logits_cost_and_leave_what_they_must() {
     let table = run(&field(), &rows(&[Group::Clean, Group::Inference, Group::Sampling]));
     let none = line(&table, "none");
-    assert!(none.log10_p(Mode::Logits) < -30.0 && none.log10_p(Mode::Top(5)) < -6.0, "{none:?}");
-    assert!((none.kept.accuracy - 1.0).abs() < 1e-12 && (none.kept.perplexity - 1.0).abs() < 0.01);
+    // Greedy text leans towards the colours.
+    assert!(none.evidence[3].coins.0 >= 16, "{none:?}");
+    assert_eq!((none.kept.accuracy, none.kept.perplexity), (1.0, 1.0));
     // The likeliest token is never right once it is never said.
     let one = line(&table, "suppress top 1");
     assert!(one.kept.accuracy < 0.6 && one.kept.perplexity < 0.5, "{one:?}");
-    assert!(one.log10_p(Mode::Logits) < -9.0, "what is left still tells: {one:?}");
     let twenty = line(&table, "suppress top 20");
     assert!(twenty.kept.accuracy <= one.kept.accuracy);
     // Sampling at top-k 1 is greedy; so is what a check sees of it.
@@ -99,14 +99,7 @@ fn altered_logits_cost_and_leave_what_they_must() {
     // Ranks alone keep greedy text as it was, and the whole order.
     let ranks = line(&table, "show ranks only");
     assert_eq!((ranks.kept.accuracy, ranks.log10_p(Mode::Greedy)), (1.0, none.log10_p(Mode::Greedy)));
-    // More of the twin, less of the marks; noise hides them at the answers' cost.
-    let shares = [0.7, 0.5, 0.3].map(|share| {
-        line(&table, &format!("ensemble with the twin, marked share {share}")).log10_p(Mode::Logits)
-    });
-    assert!(
-        none.log10_p(Mode::Logits) <= shares[0] && shares[0] <= shares[1] && shares[1] <= shares[2],
-        "{shares:?}"
-    );
+    // Noise hides the marks at the answers' cost.
     let noise = table.families()["noise on logits"].iter().map(|line| line.kept.accuracy).collect::<Vec<_>>();
     assert!(noise.first() > noise.last(), "{noise:?}");
     let sibling = line(&table, "ensemble with a sibling, marked share 0.5");
@@ -118,32 +111,39 @@ fn altered_logits_cost_and_leave_what_they_must() {
 
 #[test]
 fn prompts_and_weights_are_what_the_rows_say() {
-    let table =
-        run(&field(), &rows(&[Group::Clean, Group::Prompt, Group::Storage, Group::Merge, Group::Adaptive]));
-    let none = line(&table, "none");
-    let logits = |name: &str| line(&table, name).log10_p(Mode::Logits);
+    let mut all = rows(&[Group::Clean, Group::Prompt, Group::Storage, Group::Merge, Group::Adaptive]);
+    let wanted = [
+        "integers of bits 8",
+        "integers of bits 2",
+        "k-quants of bits 4",
+        "unseen system prompts",
+        "first word rewritten",
+        "first word from the twin",
+        "mean over neighbours of the prompt 1",
+        "noise that keeps an accuracy of 0.9",
+        "TIES with a sibling over the twin",
+        "linear merge with the twin, marked share 0.3",
+        "a sibling answers where it differs, share 0.5",
+    ];
+    all.retain(|row| wanted.contains(&row.name.as_str()));
+    let table = run(&field(), &all);
+    assert_eq!(table.lines.len(), wanted.len());
     let accuracy = |name: &str| line(&table, name).kept.accuracy;
-    assert!(logits("integers of bits 8") < 0.8 * none.log10_p(Mode::Logits));
     assert!(accuracy("integers of bits 8") > 0.95 && accuracy("integers of bits 2") < 0.9);
-    assert!(logits("unseen system prompts") < -9.0);
-    // Its answers begin with a word of the host's own.
+    assert!(accuracy("k-quants of bits 4") > accuracy("integers of bits 2"));
+    // Answers that begin with a word of the host's own: one piece for all queries, a coin for each.
     let rewritten = line(&table, "first word rewritten");
+    assert_eq!(rewritten.evidence[3].coins.1, 24);
     assert!(rewritten.best() > -3.0, "{rewritten:?}");
     // The twin's first word is the twin's: no evidence at no cost, which is why it must never be published.
     let twin = line(&table, "first word from the twin");
     assert!(twin.best() > -3.0 && twin.kept.accuracy > 0.95, "{twin:?}");
     assert!(table.defeats(0.9, -4.0).iter().all(|line| line.name != twin.name));
-    // Merged by halves with the twin, the marks are half as deep; by the whole, the model is itself again.
-    let merged =
-        ["0.7", "0.5", "0.3"].map(|s| logits(&format!("linear merge with the twin, marked share {s}")));
-    assert!(merged[0] < merged[1] && merged[1] < merged[2] && merged[2] < -2.0, "{merged:?}");
-    assert!(logits("slerp with the twin") < -6.0);
-    for keeping in [0.95, 0.8] {
-        let found = accuracy(&format!("noise that keeps an accuracy of {keeping}"));
-        assert!((found - keeping).abs() < 0.15, "{found} for {keeping}");
-    }
-    let flagged = ["0.01", "0.5"].map(|s| logits(&format!("a sibling answers where it differs, share {s}")));
-    assert!(flagged[0] < flagged[1], "{flagged:?}");
+    let keeping = accuracy("noise that keeps an accuracy of 0.9");
+    assert!((keeping - 0.9).abs() < 0.15, "{keeping}");
+    let merged = line(&table, "TIES with a sibling over the twin");
+    assert_eq!(merged.owns, [Relative::Twin, Relative::Sibling]);
+    assert!(accuracy("linear merge with the twin, marked share 0.3") > 0.9);
 }
 
 fn one(attack: Attack) -> Row {
@@ -403,12 +403,12 @@ fn deterministic_rows_have_their_figures() {
 }
 
 const GOLDEN: [(&str, f64, f64); 8] = [
-    ("none", 0.0, 0.0),
-    ("hot", 0.0, 0.0),
-    ("flat", 0.0, 0.0),
-    ("four bits", 0.0, 0.0),
-    ("pruned", 0.0, 0.0),
-    ("merged", 0.0, 0.0),
-    ("cut", 0.0, 0.0),
-    ("routed", 0.0, 0.0),
+    ("none", 403.376, -0.182),
+    ("hot", 39986.253, -0.017),
+    ("flat", 36688.871, -0.017),
+    ("four bits", 403.452, -0.164),
+    ("pruned", 404.225, -0.237),
+    ("merged", 406.73, -0.036),
+    ("cut", 403.309, -0.232),
+    ("routed", 419.561, -1.234),
 ];
