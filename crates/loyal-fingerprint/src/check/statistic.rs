@@ -100,15 +100,18 @@ impl Tally {
         &self.weighted
     }
 
-    /// log₁₀ E of the rule that may stop at any time: the wager by weight where there is one, else the integer one.
+    /// log₁₀ E of the rule that may stop at any time. For tilt the mean of two wagers, one on every piece of text alike
+    /// and one by weight: whichever sees more carries it, at the price of a factor two at most. For verbatim the integer
+    /// one.
     #[must_use]
     pub fn log10_e(&self) -> f64 {
-        if self.weighted.coins() > 0 {
-            return self.weighted.log10_e();
-        }
         // The steps are exact; the product errs by a unit or two in the last place.
         let log10 = self.plain.bits().as_f64() * std::f64::consts::LOG10_2;
-        log10 - 4.0 * f64::EPSILON * log10.abs()
+        let plain = log10 - 4.0 * f64::EPSILON * log10.abs();
+        match self.tail {
+            Tail::Upper => plain,
+            Tail::Both => mean(plain, self.weighted.log10_e()),
+        }
     }
 
     /// The bound for a number of coins fixed beforehand: by weight where there are weights, else the exact binomial.
@@ -195,6 +198,14 @@ fn differences(step: &Step, mode: Mode) -> Vec<(Vec<u8>, f64)> {
     let median = median(list.iter().map(|(_, x)| *x).collect());
     list.iter_mut().for_each(|(_, x)| *x = (*x - median).clamp(-CLIP, CLIP));
     list
+}
+
+/// log₁₀ of the mean of two numbers given by their log₁₀, rounded down.
+fn mean(a: f64, b: f64) -> f64 {
+    let (high, low) = (a.max(b), a.min(b));
+    let rest = libm::log1p(libm::exp((low - high) * std::f64::consts::LN_10)) - std::f64::consts::LN_2;
+    let sum = high + rest / std::f64::consts::LN_10;
+    sum - 16.0 * f64::EPSILON * (sum.abs() + 1.0)
 }
 
 fn median(mut numbers: Vec<f64>) -> f64 {

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::check::{Attempt, Mode, statistic};
 use crate::error::{Error, Result};
-use crate::evidence::weighted::Weighted;
+use crate::evidence::weighted::{STAKES, Weighted, terms};
 use crate::evidence::{PValue, Tail, p_value};
 use crate::fingerprint::FingerprintSet;
 use crate::scheme::{Rule, tilt};
@@ -67,13 +67,12 @@ pub(super) struct Coins {
     binomial: Vec<PValue>,
 }
 
-/// A coin by weight: a hit multiplies E⁺ by e^gain and E⁻ by e^loss, a miss the other way round.
+/// A coin by weight: at each stake a hit multiplies E⁺ by e^gain and E⁻ by e^loss, a miss the other way round.
 #[derive(Debug, Clone, Copy)]
 struct Weight {
     piece: usize,
     weight: f64,
-    gain: f64,
-    loss: f64,
+    terms: [[f64; 2]; STAKES.len()],
 }
 
 /// What one set of colours makes of the coins.
@@ -107,8 +106,8 @@ impl Coins {
             };
             for (position, piece, weight) in statistic::weights(attempt, tilt, mode) {
                 if weight != 0.0 && weight.is_finite() {
-                    let (piece, bet) = (pieces.add((index, position, piece)), weight.tanh());
-                    weighted.push(Weight { piece, weight, gain: bet.ln_1p(), loss: (-bet).ln_1p() });
+                    let piece = pieces.add((index, position, piece));
+                    weighted.push(Weight { piece, weight, terms: STAKES.map(|stake| terms(weight * stake)) });
                 }
             }
             ends.push(weighted.len());
@@ -173,18 +172,21 @@ impl Coins {
         weighted
     }
 
-    /// The highest log₁₀ E that a check which may stop after any fingerprint would see.
+    /// The highest log₁₀ E by weight that a check which may stop after any fingerprint would see.
     fn wealth_max(&self, colours: &[bool]) -> f64 {
-        let (mut plus, mut minus, mut start, mut most) = (0.0_f64, 0.0_f64, 0, f64::NEG_INFINITY);
+        let (mut wealth, mut start, mut most) = ([[0.0_f64; 2]; STAKES.len()], 0, f64::NEG_INFINITY);
         for &end in &self.ends {
             for one in &self.weighted[start..end] {
-                let (up, down) = if colours[one.piece] { (one.gain, one.loss) } else { (one.loss, one.gain) };
-                plus += up;
-                minus += down;
+                let hit = colours[one.piece];
+                for ([plus, minus], [gain, loss]) in wealth.iter_mut().zip(one.terms) {
+                    *plus += if hit { gain } else { loss };
+                    *minus += if hit { loss } else { gain };
+                }
             }
             start = end;
-            let (high, low) = (plus.max(minus), plus.min(minus));
-            most = most.max(high + (low - high).exp().ln_1p() - std::f64::consts::LN_2);
+            let high = wealth.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
+            let parts: f64 = wealth.iter().flatten().map(|one| (one - high).exp()).sum();
+            most = most.max(high + (parts / (2 * STAKES.len()) as f64).ln());
         }
         most / std::f64::consts::LN_10
     }

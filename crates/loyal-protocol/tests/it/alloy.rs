@@ -119,8 +119,9 @@ fn contracts_are_deployed_called_and_refuse_in_types() {
         let refused = provider.call(to(probe, &textCall {})).await.unwrap_err();
         let message = &refused.as_error_resp().unwrap().message;
         assert_eq!(message, "execution reverted: text of the refusal");
-        // With gas of its own it gets into a block, and fails there.
-        let pending = provider.send_transaction(sour.with_gas_limit(100_000)).await.unwrap();
+        // With gas of its own it gets into a block, and fails there. A new client sends it: alloy counts the nonce of a
+        // transaction whose estimate failed as used.
+        let pending = wallet(&served, 1).send_transaction(sour.with_gas_limit(100_000)).await.unwrap();
         assert!(!pending.get_receipt().await.unwrap().status());
     });
 }

@@ -83,7 +83,7 @@ fn refusals_name_the_error_and_its_facts() {
     let failure =
         client.call(places.registry, &Registry::ownerOfCall { tokenId: U256::from(7) }).unwrap_err();
     assert!(matches!(failure, Failure::Reverted { .. }), "{failure}");
-    let failure = client.call(Address::with_last_byte(9), &Registry::modelCountCall {}).unwrap_err();
+    let failure = client.call(Address::with_last_byte(0x77), &Registry::modelCountCall {}).unwrap_err();
     assert!(matches!(failure, Failure::Nonsense { .. }), "{failure}");
 }
 

@@ -318,8 +318,7 @@ fn broken_answers_are_no_answers() {
         let host = Stranger::start(case.marked(), move |asked, model| {
             if queries[..8].contains(&asked.prompt) { broken() } else { model.answer(asked) }
         });
-        let value =
-            case.run(&host, &["--registrations", "4000000000", "--cover", "0", "--concurrency", "16"]).json();
+        let value = case.run(&host, &["--registrations", "10", "--cover", "0", "--concurrency", "16"]).json();
         let refused = value["refused"].as_u64().unwrap();
         let spent =
             value["answers"].as_array().unwrap().iter().filter(|one| one["index"].as_u64() < Some(8)).count();
@@ -356,13 +355,13 @@ fn a_host_that_is_always_busy_is_given_up() {
         }
         model.answer(asked)
     });
-    let run = case.run(&host, &["--give-up-after", "0", "--registrations", "4000000000"]);
+    let run = case.run(&host, &["--give-up-after", "0", "--registrations", "1000"]);
     run.bad(1, &["was given up", "429", "goes on"]);
     let spent: usize = case.record().attempts().count();
     let shown = case.place.run(&["fingerprint", "show", "secret.json", "--json"]).json();
     assert_eq!(shown["spent"][&host.endpoint].as_u64(), Some(spent as u64));
     open.send(()).unwrap();
-    let value = case.run(&host, &["--registrations", "4000000000"]).json();
+    let value = case.run(&host, &["--registrations", "1000"]).json();
     assert_eq!(value["verdict"], "marked");
     assert!(case.times(&host).values().all(|&count| count == 1), "nothing is asked twice");
 }
