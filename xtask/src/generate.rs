@@ -1,8 +1,9 @@
 //! Generated files: which there are, what each must hold, and writing them anew.
 
 use std::fs;
+use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::finding::Finding;
 use crate::workspace::Workspace;
@@ -23,8 +24,25 @@ pub const GENERATED: &[Generated] =
     &[Generated { path: "docs/cli.md", source: "crates/loyal/src/manual.rs", make: command_line }];
 
 /// The manual of the command line, written by the command itself.
+///
+/// It is built among the tests, as they are built: cargo unites the features of whatever is built together, and another
+/// selection would build every dependency a second time.
 fn command_line(workspace: &Workspace) -> Result<Vec<u8>> {
-    workspace.cargo_output(&["run", "--quiet", "--locked", "--package", "loyal", "--", "manual"])
+    workspace.cargo_output(&[
+        "build",
+        "--quiet",
+        "--workspace",
+        "--exclude",
+        "xtask",
+        "--locked",
+        "--bins",
+        "--tests",
+    ])?;
+    let program = workspace.target.join("debug").join(format!("loyal{}", std::env::consts::EXE_SUFFIX));
+    let output = Command::new(&program).arg("manual").output();
+    let output = output.with_context(|| format!("{} could not be started", program.display()))?;
+    ensure!(output.status.success(), "`loyal manual`: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(output.stdout)
 }
 
 /// Files that are not what their generator makes.

@@ -6,6 +6,7 @@
     reason = "a measuring program"
 )]
 
+#[path = "measure/measure.rs"]
 mod measure;
 
 use std::{

@@ -8,6 +8,7 @@
 
 #[path = "../tests/it/http.rs"]
 mod http;
+#[path = "measure/measure.rs"]
 mod measure;
 
 use std::{
