@@ -81,6 +81,11 @@ fn main() -> Result<()> {
         println!("{}: {:.4} against {:.4}, {}", gate.name, gate.found, gate.bound, gate.passed);
     }
     println!("scale {} {:.1} s\n{:?}\n{:?}", report.scale, report.seconds, report.before, report.after);
+    show(&base, &marked, &tokenizer, &sets)
+}
+
+/// What each copy proves in each mode.
+fn show(base: &Llama, marked: &Llama, tokenizer: &Tokenizer, sets: &[FingerprintSet]) -> Result<()> {
     let copies = [
         ("base", base.parameters.clone()),
         ("marked", marked.parameters.clone()),
@@ -89,12 +94,12 @@ fn main() -> Result<()> {
         ("merged to .5", merged(&base.parameters, &marked.parameters, 0.5)?),
         ("merged to .3", merged(&base.parameters, &marked.parameters, 0.3)?),
     ];
-    for set in &sets {
-        let case = Case { set, tokenizer: &tokenizer, reference: Some(&base) };
+    for set in sets {
+        let case = Case { set, tokenizer, reference: Some(base) };
         for (name, parameters) in &copies {
             print!("{} {name:<13}", set.scheme().name());
             for mode in [Mode::Logits, Mode::Top(20), Mode::Top(5), Mode::Greedy, Mode::Sampled] {
-                let mut suspect = Weights::new(&base, parameters, &tokenizer);
+                let mut suspect = Weights::new(base, parameters, tokenizer);
                 let mut go_on = |_: &_| Ok(ControlFlow::Continue(()));
                 let found = check::run(&mut suspect, &case, &Request::all(set, mode), &mut go_on)?;
                 let coins = (found.evidence.hits(), found.evidence.coins());

@@ -46,7 +46,7 @@ fn send(chain: &Chain, count: u64, folder: &Path) {
         assert!(chain.send_all(raws).iter().all(Result::is_ok));
         busy += sent.elapsed();
         let done = start + BLOCK;
-        if done % REPORT == 0 {
+        if done.is_multiple_of(REPORT) {
             let rate = REPORT as f64 / std::mem::take(&mut busy).as_secs_f64();
             say(&format!("{done} transactions, {rate:.0}/s"), folder);
         }

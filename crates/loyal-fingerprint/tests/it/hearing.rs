@@ -335,7 +335,7 @@ fn bent(value: &Value) -> Value {
 fn leaves(value: &Value, at: &str, paths: &mut Vec<String>) {
     match value {
         Value::Array(list) => {
-            list.iter().enumerate().for_each(|(i, one)| leaves(one, &format!("{at}/{i}"), paths))
+            list.iter().enumerate().for_each(|(i, one)| leaves(one, &format!("{at}/{i}"), paths));
         }
         Value::Object(map) => map.iter().for_each(|(name, one)| leaves(one, &format!("{at}/{name}"), paths)),
         _ => paths.push(at.to_owned()),

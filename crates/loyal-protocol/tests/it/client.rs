@@ -141,7 +141,8 @@ struct Flaky {
 impl Rpc for Flaky {
     fn request(&self, method: &str, params: Value) -> Outcome<Value> {
         let answer = Rpc::request(&*self.chain, method, params);
-        let lost = method == "eth_sendRawTransaction" && self.count.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+        let lost =
+            method == "eth_sendRawTransaction" && self.count.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
         if lost {
             Err(Failure::Silent { endpoint: self.name(), why: "the line broke".into() })
         } else {

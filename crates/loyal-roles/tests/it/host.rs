@@ -65,7 +65,7 @@ fn seeds_repeat_and_texts_stop() {
     assert_eq!(text(7), sampled("the", 20, sampling).text);
     let whole = greedy("the cat", 24).text;
     let stop: String = whole.chars().skip(4).take(2).collect();
-    let body = json!({"prompt": "the cat", "temperature": 0, "max_tokens": 24, "stop": [stop.clone()]});
+    let body = json!({"prompt": "the cat", "temperature": 0, "max_tokens": 24, "stop": [stop]});
     let value = host.post("completions", &body).good();
     assert_eq!(value["choices"][0]["text"], whole[..whole.find(&stop).unwrap()]);
     assert_eq!(value["choices"][0]["finish_reason"], "stop");
