@@ -25,10 +25,10 @@ where
     serve_on(SocketAddr::from(([127, 0, 0, 1], 8000)), name, assist).await
 }
 
-/// [`serve`] at another address.
+/// [`serve()`] at another address.
 ///
 /// # Errors
-/// As [`serve`].
+/// As [`serve()`].
 pub async fn serve_on<F, W>(address: SocketAddr, name: &str, assist: F) -> Result<()>
 where
     F: Fn(Session, Query, ResponseHandler) -> W + Send + Sync + 'static,

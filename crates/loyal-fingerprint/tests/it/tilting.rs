@@ -122,7 +122,7 @@ fn a_tilted_model_proves_itself_in_every_mode() {
 #[test]
 fn answers_of_several_tokens_are_tilted_all_along() {
     let set = tilted(12, 4, 1);
-    let (marked, _) = embed(std::slice::from_ref(&set), &Recipe { steps: 16, ..Recipe::default() });
+    let (marked, _) = embed(std::slice::from_ref(&set), &Recipe { steps: 12, ..Recipe::default() });
     let found = ask(&weights(&marked), &set, Some(&base().llama), &Request::all(&set, Mode::Logits));
     println!("log10 E {} of {} coins", found.log10_e, found.weighted_coins);
     assert_eq!(found.verdict, Verdict::Marked);
@@ -134,7 +134,7 @@ fn answers_of_several_tokens_are_tilted_all_along() {
 #[test]
 fn narrow_updates_mark_too() {
     let set = tilted(12, 1, 1);
-    let recipe = Recipe { rank: 8, steps: 20, learning_rate: 4e-3, ..Recipe::default() };
+    let recipe = Recipe { rank: 8, steps: 12, learning_rate: 4e-3, ..Recipe::default() };
     let (marked, report) = embed(std::slice::from_ref(&set), &recipe);
     println!("log10 E {}", log10_e(&marked, &set, Mode::Logits));
     assert!(log10_e(&marked, &set, Mode::Logits) > 3.0, "{:?}", report.curve);
