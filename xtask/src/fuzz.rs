@@ -1,6 +1,8 @@
 //! `cargo xtask fuzz`: builds and runs the fuzz targets of `fuzz/`.
 
-use anyhow::Result;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
 
 use crate::workspace::Workspace;
 
@@ -9,7 +11,9 @@ use crate::workspace::Workspace;
 /// # Errors
 /// When a target fails; the runner has said with which input.
 pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<()> {
-    let mut all = vec!["run", "--quiet", "--locked", "--package", "fuzz", "--"];
-    all.extend(arguments.iter().map(String::as_str));
-    workspace.cargo(&all)
+    let runner = workspace.built("fuzz")?;
+    let status = Command::new(&runner).args(arguments).current_dir(&workspace.root).status();
+    let status = status.with_context(|| format!("{} could not be started", runner.display()))?;
+    ensure!(status.success(), "fuzzing ended with {status}");
+    Ok(())
 }

@@ -24,21 +24,8 @@ pub const GENERATED: &[Generated] =
     &[Generated { path: "docs/cli.md", source: "crates/loyal/src/manual.rs", make: command_line }];
 
 /// The manual of the command line, written by the command itself.
-///
-/// It is built among the tests, as they are built: cargo unites the features of whatever is built together, and another
-/// selection would build every dependency a second time.
 fn command_line(workspace: &Workspace) -> Result<Vec<u8>> {
-    workspace.cargo_output(&[
-        "build",
-        "--quiet",
-        "--workspace",
-        "--exclude",
-        "xtask",
-        "--locked",
-        "--bins",
-        "--tests",
-    ])?;
-    let program = workspace.target.join("debug").join(format!("loyal{}", std::env::consts::EXE_SUFFIX));
+    let program = workspace.built("loyal")?;
     let output = Command::new(&program).arg("manual").output();
     let output = output.with_context(|| format!("{} could not be started", program.display()))?;
     ensure!(output.status.success(), "`loyal manual`: {}", String::from_utf8_lossy(&output.stderr).trim());

@@ -111,6 +111,20 @@ impl Workspace {
         Ok(output.stdout)
     }
 
+    /// Builds the binaries of the workspace as its tests build them, and gives the path of the one called `name`.
+    ///
+    /// Cargo unites the features of whatever is built together: another selection of packages would build most
+    /// dependencies a second time.
+    ///
+    /// # Errors
+    /// When the build fails.
+    pub fn built(&self, name: &str) -> Result<PathBuf> {
+        let selection =
+            ["build", "--quiet", "--workspace", "--exclude", "xtask", "--locked", "--bins", "--tests"];
+        self.cargo(&selection)?;
+        Ok(self.target.join("debug").join(format!("{name}{}", env::consts::EXE_SUFFIX)))
+    }
+
     /// Whether `cargo <name>` exists here.
     pub fn has_cargo(&self, name: &str) -> bool {
         self.cargo_command(&[name, "--version"])
