@@ -6,7 +6,7 @@
 //!
 //! * For a number of coins chosen beforehand: `p ≤ 2·min_λ exp(Σ ln cosh(λx) − λ|Σ c·x|)` (Chernoff).
 //! * At any time: E, the mean of `E±(κ) = Π(1 ± tanh(κx)·c)` over both signs and κ = 1, ⅓, 1/9, 1/27. Each factor has mean
-//!   one for an innocent model, so that E ever reaches 1/α with chance α at most (Ville's inequality). The smaller stakes
+//!   one for an innocent model, so that E ever reaches 1/α with chance α at most (Ville's inequality). The smaller fractions
 //!   keep a wager alive whose weights say more than the marks do: with κ = 1 alone, weights that are mostly noise (no
 //!   reference, or a wrong one) lose everything that the marks win.
 //!
@@ -18,8 +18,8 @@ use super::PValue;
 /// Bound on the relative error of one function of `libm` and the arithmetic around it, in units of ε: the functions
 /// themselves err by one unit in the last place or two.
 const SLACK_ULPS: f64 = 16.0;
-/// Shares of the weight that are staked, side by side.
-pub(crate) const STAKES: [f64; 4] = [1.0, 1.0 / 3.0, 1.0 / 9.0, 1.0 / 27.0];
+/// Fractions of a weight that are bet, side by side.
+pub(crate) const FRACTIONS: [f64; 4] = [1.0, 1.0 / 3.0, 1.0 / 9.0, 1.0 / 27.0];
 /// Steps of the grid over λ.
 const GRID: u32 = 48;
 
@@ -30,8 +30,8 @@ pub struct Weighted {
     weights: Vec<f64>,
     /// Σ c·x, in either direction.
     sum: f64,
-    /// ln E⁺ and ln E⁻ for each stake, and the sum of the sizes of the largest terms.
-    wealth: [[f64; 2]; STAKES.len()],
+    /// ln E⁺ and ln E⁻ for each fraction, and the sum of the sizes of the largest terms.
+    wealth: [[f64; 2]; FRACTIONS.len()],
     sizes: f64,
 }
 
@@ -45,11 +45,11 @@ impl Weighted {
         let signed = if hit { weight } else { -weight };
         self.weights.push(weight.abs());
         self.sum += signed;
-        for (wealth, stake) in self.wealth.iter_mut().zip(STAKES) {
-            let terms = terms(signed * stake);
+        for (wealth, fraction) in self.wealth.iter_mut().zip(FRACTIONS) {
+            let terms = terms(signed * fraction);
             wealth[0] += terms[0];
             wealth[1] += terms[1];
-            if stake == 1.0 {
+            if fraction == 1.0 {
                 self.sizes += terms[0].abs().max(terms[1].abs());
             }
         }
@@ -111,10 +111,10 @@ impl Weighted {
     }
 }
 
-/// What a bet of `staked` nats adds to the logarithms of E⁺ and E⁻.
-pub(crate) fn terms(staked: f64) -> [f64; 2] {
+/// What a bet of `bet_nats` adds to the logarithms of E⁺ and E⁻.
+pub(crate) fn terms(bet_nats: f64) -> [f64; 2] {
     // A bet of everything could lose everything to one rounding error.
-    let bet = libm::tanh(staked).clamp(-0.999_999, 0.999_999);
+    let bet = libm::tanh(bet_nats).clamp(-0.999_999, 0.999_999);
     [libm::log1p(bet), libm::log1p(-bet)]
 }
 

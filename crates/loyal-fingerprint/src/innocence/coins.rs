@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::check::{Attempt, Mode, statistic};
 use crate::error::{Error, Result};
-use crate::evidence::weighted::{STAKES, Weighted, terms};
+use crate::evidence::weighted::{FRACTIONS, Weighted, terms};
 use crate::evidence::{PValue, Tail, p_value};
 use crate::fingerprint::FingerprintSet;
 use crate::scheme::{Rule, tilt};
@@ -67,12 +67,12 @@ pub(super) struct Coins {
     binomial: Vec<PValue>,
 }
 
-/// A coin by weight: at each stake a hit multiplies E⁺ by e^gain and E⁻ by e^loss, a miss the other way round.
+/// A coin by weight: at each fraction a hit multiplies E⁺ by e^gain and E⁻ by e^loss, a miss the other way round.
 #[derive(Debug, Clone, Copy)]
 struct Weight {
     piece: usize,
     weight: f64,
-    terms: [[f64; 2]; STAKES.len()],
+    terms: [[f64; 2]; FRACTIONS.len()],
 }
 
 /// What one set of colours makes of the coins.
@@ -107,7 +107,11 @@ impl Coins {
             for (position, piece, weight) in statistic::weights(attempt, tilt, mode) {
                 if weight != 0.0 && weight.is_finite() {
                     let piece = pieces.add((index, position, piece));
-                    weighted.push(Weight { piece, weight, terms: STAKES.map(|stake| terms(weight * stake)) });
+                    weighted.push(Weight {
+                        piece,
+                        weight,
+                        terms: FRACTIONS.map(|fraction| terms(weight * fraction)),
+                    });
                 }
             }
             ends.push(weighted.len());
@@ -174,7 +178,7 @@ impl Coins {
 
     /// The highest log₁₀ E by weight that a check which may stop after any fingerprint would see.
     fn wealth_max(&self, colours: &[bool]) -> f64 {
-        let (mut wealth, mut start, mut most) = ([[0.0_f64; 2]; STAKES.len()], 0, f64::NEG_INFINITY);
+        let (mut wealth, mut start, mut most) = ([[0.0_f64; 2]; FRACTIONS.len()], 0, f64::NEG_INFINITY);
         for &end in &self.ends {
             for one in &self.weighted[start..end] {
                 let hit = colours[one.piece];
@@ -186,7 +190,7 @@ impl Coins {
             start = end;
             let high = wealth.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
             let parts: f64 = wealth.iter().flatten().map(|one| (one - high).exp()).sum();
-            most = most.max(high + (parts / (2 * STAKES.len()) as f64).ln());
+            most = most.max(high + (parts / (2 * FRACTIONS.len()) as f64).ln());
         }
         most / std::f64::consts::LN_10
     }
