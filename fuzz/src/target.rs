@@ -11,6 +11,7 @@ mod chain;
 mod evidence;
 mod fingerprint;
 mod model;
+mod owner;
 mod weights;
 
 /// One parser under test.
@@ -55,6 +56,9 @@ pub(crate) const TARGETS: &[Target] = &[
     agent::ASSIST_REQUEST,
     evidence::TRANSCRIPT,
     evidence::BUNDLE,
+    owner::REGISTRATION,
+    owner::USAGE_REPORT,
+    owner::KEY_FILE,
 ];
 
 /// The target of a name.

@@ -20,8 +20,52 @@ pub struct Generated {
 }
 
 /// Every generated file.
-pub const GENERATED: &[Generated] =
-    &[Generated { path: "docs/cli.md", source: "crates/loyal/src/manual.rs", make: command_line }];
+pub const GENERATED: &[Generated] = &[
+    Generated { path: "docs/cli.md", source: "crates/loyal/src/manual.rs", make: command_line },
+    Generated {
+        path: "crates/loyal-protocol/artifacts/reasons.txt",
+        source: "contracts/src/Gate.sol",
+        make: reasons,
+    },
+];
+
+/// The sentences that stand at the errors of the contracts, one line for each: name, tab, sentence.
+fn reasons(workspace: &Workspace) -> Result<Vec<u8>> {
+    let mut lines = Vec::new();
+    for entry in fs::read_dir(workspace.root.join("contracts/src"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "sol") {
+            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            lines.extend(reasons_of(&text));
+        }
+    }
+    lines.sort();
+    lines.dedup();
+    Ok(lines.concat().into_bytes())
+}
+
+/// The errors of one source. Errors below each other share the sentence above the first.
+fn reasons_of(source: &str) -> Vec<String> {
+    let (mut lines, mut says) = (Vec::new(), String::new());
+    let mut open = false;
+    for line in source.lines().map(str::trim) {
+        if let Some(begin) = line.strip_prefix("/// @dev ") {
+            (says, open) = (begin.to_owned(), true);
+        } else if let Some(more) = line.strip_prefix("/// ").filter(|_| open) {
+            says = format!("{says} {more}");
+        } else if let Some((name, _)) = line.strip_prefix("error ").and_then(|rest| rest.split_once('(')) {
+            let mut letters = says.trim_end_matches('.').chars();
+            let first = letters.next().map(|letter| letter.to_lowercase().to_string()).unwrap_or_default();
+            if !first.is_empty() {
+                lines.push(format!("{name}\t{first}{}\n", letters.as_str()));
+            }
+            open = false;
+        } else {
+            (says, open) = (String::new(), false);
+        }
+    }
+    lines
+}
 
 /// The manual of the command line, written by the command itself.
 fn command_line(workspace: &Workspace) -> Result<Vec<u8>> {

@@ -26,7 +26,9 @@ const REPORT: u64 = 100_000;
 fn open(folder: &Path, keep: u64) -> Chain {
     let retention = Retention { block_count_max: keep, ..Retention::default() };
     let balance = U256::from(10).pow(U256::from(24));
-    let genesis = Genesis::development(&[signer(0).address()], balance, 1_700_000_000);
+    let mut genesis = Genesis::development(&[signer(0).address()], balance, 1_700_000_000);
+    // Blocks of a thousand transfers are half full, so that the base fee stays where it is.
+    genesis.gas_limit = 2 * BLOCK * 21_000;
     let store = Store::open(folder).unwrap().keeping(retention);
     Chain::open(store, genesis, Arc::new(SystemClock(Instant::now()))).unwrap()
 }

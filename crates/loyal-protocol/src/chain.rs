@@ -18,6 +18,9 @@ use crate::{Failure, Key, Outcome, rpc::Rpc};
 /// Gas is estimated on the state of now; what runs later may need a little more.
 const GAS_MARGIN_PERCENT: u64 = 20;
 
+/// Blocks whose events are asked for at once, where a contract and its topics are named.
+const FIND_BLOCKS_MAX: u64 = 10_000;
+
 /// How often, and how long apart, a receipt is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
@@ -43,6 +46,8 @@ pub struct Mined {
     pub block_number: U64,
     /// Gas it used.
     pub gas_used: U64,
+    /// What each of it cost, in wei.
+    pub effective_gas_price: U256,
     /// One where it succeeded.
     pub status: U64,
     /// Its events.
@@ -238,6 +243,23 @@ impl Client {
         sent
     }
 
+    /// Waits until no transaction of an account is under way.
+    ///
+    /// # Errors
+    /// The endpoint's, and [`Failure::Waiting`] where patience ended first.
+    pub fn settle(&self, account: Address) -> Outcome<()> {
+        for attempt in 0..self.patience.attempts_max {
+            if attempt > 0 {
+                std::thread::sleep(self.patience.pause);
+            }
+            let count = |tag: &str| self.ask::<U64>("eth_getTransactionCount", json!([account, tag]));
+            if count("pending")? == count("latest")? {
+                return Ok(());
+            }
+        }
+        Err(Failure::Waiting { account })
+    }
+
     /// The events of a contract in a range of blocks.
     ///
     /// # Errors
@@ -247,6 +269,24 @@ impl Client {
             "address": addresses, "fromBlock": U64::from(from_block), "toBlock": U64::from(to_block),
         });
         self.ask("eth_getLogs", json!([range]))
+    }
+
+    /// All events of a contract with these topics; `None` stands for any. Asked for in ranges that public endpoints serve.
+    ///
+    /// # Errors
+    /// The endpoint's.
+    pub fn find(&self, address: Address, topics: &[Option<B256>]) -> Outcome<Vec<Event>> {
+        let head: U64 = self.ask("eth_blockNumber", json!([]))?;
+        let (head, mut from, mut found) = (head.to::<u64>(), 0, Vec::new());
+        while from <= head {
+            let until = head.min(from.saturating_add(FIND_BLOCKS_MAX - 1));
+            let range = json!({
+                "address": address, "topics": topics, "fromBlock": U64::from(from), "toBlock": U64::from(until),
+            });
+            found.append(&mut self.ask::<Vec<Event>>("eth_getLogs", json!([range]))?);
+            from = until + 1;
+        }
+        Ok(found)
     }
 
     fn bring(&self, hash: B256, from: Address, nonce: u64, raw: &Bytes) -> Outcome<Mined> {
@@ -325,9 +365,9 @@ impl Client {
     }
 }
 
-/// Whether an endpoint says that it has these bytes already, which is as good as having taken them now.
+/// Whether an endpoint says that it has these bytes already (geth: "already known"; reth, anvil: "transaction already imported"), which is as good as having taken them now.
 fn is_known(failure: &Failure) -> bool {
-    matches!(failure, Failure::Refused { message, .. } if message.contains("known"))
+    matches!(failure, Failure::Refused { message, .. } if message.contains("known") || message.contains("already imported"))
 }
 
 fn ask<T: DeserializeOwned>(rpc: &dyn Rpc, method: &str, params: Value) -> Outcome<T> {

@@ -30,6 +30,29 @@ sol! { #[sol(all_derives)] "artifacts/RevenueRouter.sol" }
 sol! { #[sol(all_derives)] "artifacts/StakeVault.sol" }
 sol! { #[sol(all_derives)] "artifacts/Till.sol" }
 
+/// The contracts with an artifact.
+pub const NAMES: [&str; 19] = [
+    "Admission",
+    "ApprovalCollector",
+    "AuthorizationCollector",
+    "Beacon",
+    "CredentialRegistry",
+    "Launcher",
+    "Gate",
+    "GenesisVesting",
+    "InvocationChannel",
+    "LoyalCurrency",
+    "ModelFactory",
+    "ModelShares",
+    "ModelTreasury",
+    "Parameters",
+    "ProtocolTimelock",
+    "Registry",
+    "RevenueRouter",
+    "StakeVault",
+    "Till",
+];
+
 /// The deployment code of a contract, without the arguments of its constructor.
 ///
 /// # Panics

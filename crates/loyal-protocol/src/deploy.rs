@@ -2,12 +2,12 @@
 //!
 //! A routine that was interrupted is run again: it leaves what is there and does what is missing.
 
-use alloy_primitives::{Address, B256, Bytes, TxKind, U256, b256, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U256, b256, keccak256};
 use alloy_sol_types::{SolConstructor as _, SolValue as _};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Client, Failure, Key, Outcome,
+    Client, Failure, Key, Outcome, Step, Walk,
     contracts::{self, *},
     devnet::CREATE2_FACTORY,
 };
@@ -98,7 +98,16 @@ impl Addresses {
 /// # Errors
 /// The chain's, and [`Failure::NoContract`] where something else is in a contract's place.
 pub fn deploy(client: &Client, key: &Key, plan: &Plan) -> Outcome<Addresses> {
-    let places = Addresses::of(key.address(), plan.channel);
+    deploy_by(&mut Walk::begin(client, key, false, &mut |_| ())?, plan)
+}
+
+/// As [`deploy()`], step by step; a rehearsal leaves the chain as it is.
+///
+/// # Errors
+/// As [`deploy()`].
+pub fn deploy_by(walk: &mut Walk<'_>, plan: &Plan) -> Outcome<Addresses> {
+    let client = walk.client;
+    let places = Addresses::of(walk.account(), plan.channel);
     if client.code(CREATE2_FACTORY)?.is_empty() {
         let why =
             "this chain lacks the deterministic deployment contract; send its well-known transaction first";
@@ -106,14 +115,23 @@ pub fn deploy(client: &Client, key: &Key, plan: &Plan) -> Outcome<Addresses> {
     }
     if client.code(places.launcher)?.is_empty() {
         let data = [B256::ZERO.as_slice(), &code("Launcher")].concat();
-        client.send_data(key, TxKind::Call(CREATE2_FACTORY), data.into())?;
+        let says = "deploy Launcher, which puts contracts where their names say".to_owned();
+        let gas_usual = gas_of(data.len());
+        walk.take(Step { says, to: CREATE2_FACTORY, data: data.into(), gas_usual })?;
     }
-    let site = Site { client, key, launcher: places.launcher };
-    policy(&site, &places, plan)?;
-    models(&site, &places)?;
-    payments(&site, &places, plan)?;
-    check(client, &places)?;
+    let mut site = Site { walk, launcher: places.launcher };
+    policy(&mut site, &places, plan)?;
+    models(&mut site, &places)?;
+    payments(&mut site, &places, plan)?;
+    if !walk.is_rehearsal() {
+        check(client, &places)?;
+    }
     Ok(places)
+}
+
+/// What it costs as a rule to deploy so many bytes: as calldata, as code, and the two contracts between.
+const fn gas_of(bytes: usize) -> u64 {
+    150_000 + 220 * bytes as u64
 }
 
 /// Checks that contracts are where they should be, and are those of one deployment.
@@ -165,32 +183,29 @@ fn code(name: &str) -> Bytes {
     contracts::code_of(name).expect("every contract that is deployed has an artifact")
 }
 
-struct Site<'a> {
-    client: &'a Client,
-    key: &'a Key,
+struct Site<'w, 'a> {
+    walk: &'w mut Walk<'a>,
     launcher: Address,
 }
 
-impl Site<'_> {
+impl Site<'_, '_> {
     /// Puts a contract in its place, unless it is there.
-    fn put(&self, name: &'static str, place: Address, arguments: &[u8]) -> Outcome<()> {
-        if !self.client.code(place)?.is_empty() {
+    fn put(&mut self, name: &'static str, place: Address, arguments: &[u8]) -> Outcome<()> {
+        if !self.walk.client.code(place)?.is_empty() {
             return Ok(());
         }
-        let init_code = [code(name).as_ref(), arguments].concat().into();
-        self.client.send(
-            self.key,
-            self.launcher,
-            &Launcher::deployCall { name: label(name), initCode: init_code },
-        )?;
-        if self.client.code(place)?.is_empty() {
+        let init_code: Bytes = [code(name).as_ref(), arguments].concat().into();
+        let gas = gas_of(init_code.len());
+        let call = Launcher::deployCall { name: label(name), initCode: init_code };
+        self.walk.take(Step::new(format!("deploy {name}"), self.launcher, &call, gas))?;
+        if !self.walk.is_rehearsal() && self.walk.client.code(place)?.is_empty() {
             return Err(missing(name, place, "the deployment went somewhere else"));
         }
         Ok(())
     }
 }
 
-fn policy(site: &Site<'_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
+fn policy(site: &mut Site<'_, '_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
     let timelock = ProtocolTimelock::constructorCall {
         minDelay: U256::from(plan.delay_seconds),
         proposers: plan.proposers.clone(),
@@ -200,9 +215,14 @@ fn policy(site: &Site<'_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
     site.put("Parameters", at.parameters, &parameters.abi_encode())?;
     let currency = LoyalCurrency::constructorCall { timelock_: at.timelock, genesis: at.vesting };
     site.put("LoyalCurrency", at.currency, &currency.abi_encode())?;
+    let supply = if site.walk.is_rehearsal() {
+        U256::ZERO
+    } else {
+        site.walk.client.call(at.currency, &LoyalCurrency::CAPCall {})?
+    };
     let vesting = GenesisVesting::constructorCall {
         currency_: at.currency,
-        supply_: site.client.call(at.currency, &LoyalCurrency::CAPCall {})?,
+        supply_: supply,
         start_: plan.genesis_time,
         beneficiaries: plan.beneficiaries,
     };
@@ -222,7 +242,7 @@ fn policy(site: &Site<'_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
     site.put("Beacon", at.beacon, &beacon.abi_encode())
 }
 
-fn models(site: &Site<'_>, at: &Addresses) -> Outcome<()> {
+fn models(site: &mut Site<'_, '_>, at: &Addresses) -> Outcome<()> {
     let registry = Registry::constructorCall {
         factory_: at.factory,
         court_: at.court,
@@ -255,7 +275,7 @@ fn models(site: &Site<'_>, at: &Addresses) -> Outcome<()> {
     site.put("ModelFactory", at.factory, &factory.abi_encode())
 }
 
-fn payments(site: &Site<'_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
+fn payments(site: &mut Site<'_, '_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
     if plan.channel.is_none() {
         site.put("InvocationChannel", at.channel, &[])?;
     }

@@ -95,6 +95,30 @@ pub enum Failure {
         /// The transaction.
         hash: B256,
     },
+    /// Earlier transactions of the account are not in a block yet.
+    #[error("earlier transactions of {account} are still under way: wait for them, then try again")]
+    Waiting {
+        /// The account.
+        account: Address,
+    },
+    /// The account has too little of an asset.
+    #[error("{account} has {balance} and needs {needed}")]
+    Short {
+        /// The account.
+        account: Address,
+        /// What it has.
+        balance: String,
+        /// What it needs.
+        needed: String,
+    },
+    /// Something that is no amount of its asset.
+    #[error("{text}: {why}")]
+    Amount {
+        /// What was given.
+        text: String,
+        /// What is wrong and what would be right.
+        why: String,
+    },
     /// There is no code, or other code, where a contract should be.
     #[error("{name} is not at {address}: {why}")]
     NoContract {

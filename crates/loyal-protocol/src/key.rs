@@ -37,6 +37,11 @@ impl Key {
         self.address
     }
 
+    /// The secret, for a file that keeps it.
+    pub(crate) fn secret_bytes(&self) -> B256 {
+        B256::from_slice(&self.secret.to_bytes())
+    }
+
     /// Signs a digest; `s` is low, as contracts demand.
     ///
     /// # Panics

@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::{Failure, Outcome, contracts, devnet::Chain};
+use crate::{Failure, Outcome, contracts, devnet::Chain, reason};
 
 /// What answers JSON-RPC.
 pub trait Rpc: Send + Sync + fmt::Debug {
@@ -149,8 +149,9 @@ fn refusal(
     data: alloy_primitives::Bytes,
 ) -> Failure {
     if code == 3 || !data.is_empty() {
-        let own = contracts::revert_of(&data);
-        return Failure::Reverted { reason: own.unwrap_or_else(|| message.to_owned()), data };
+        let own = contracts::revert_of(&data).map(|error| reason::sentence(&error));
+        let reason = own.unwrap_or_else(|| message.to_owned());
+        return Failure::Reverted { reason, data };
     }
     Failure::Refused {
         endpoint: endpoint.name(),

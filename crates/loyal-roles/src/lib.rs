@@ -2,5 +2,7 @@
 
 pub mod error;
 pub mod host;
+pub mod hosting;
+pub mod owner;
 
 pub use error::{Error, Result};

@@ -2,7 +2,7 @@
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::{agent, chain, completions, demo, fingerprint, host, manual, model};
+use crate::{agent, chain, completions, demo, fingerprint, host, key, manual, model, owner};
 
 /// Mark a model's weights, prove who serves them.
 #[derive(Debug, Parser)]
@@ -36,9 +36,15 @@ enum Noun {
     /// Serve agents, and ask them.
     #[command(subcommand)]
     Agent(agent::Verb),
-    /// Serve a model to whoever speaks the OpenAI API.
+    /// Register models, agree on who earns what, withdraw it.
+    #[command(subcommand)]
+    Owner(owner::Verb),
+    /// Serve a model to whoever speaks the OpenAI API, and keep the hosting it is paid by.
     #[command(subcommand)]
     Host(host::Verb),
+    /// Keep keys in encrypted files.
+    #[command(subcommand)]
+    Key(key::Verb),
     /// Run a chain of your own: an EVM chain inside this program, for wallets, libraries and tests.
     #[command(subcommand)]
     Chain(chain::Verb),
@@ -57,7 +63,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Noun::Model(verb) => model::run(verb),
         Noun::Fingerprint(verb) => fingerprint::run(verb),
         Noun::Agent(verb) => agent::run(verb),
+        Noun::Owner(verb) => owner::run(verb),
         Noun::Host(verb) => host::run(verb),
+        Noun::Key(verb) => key::run(verb),
         Noun::Chain(verb) => chain::run(verb),
         Noun::Demo(args) => demo::run(&args),
         Noun::Completions(args) => completions::run(&args, Args::command()),

@@ -10,15 +10,19 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use loyal_protocol::devnet::{Accounts, Chain, Status, Store};
+use loyal_protocol::asset;
+use loyal_protocol::devnet::{Accounts, Chain, Status, Store, U256};
 use serde_json::json;
 
 use crate::{clock::SystemClock, output};
 
+mod deploy;
 mod reach;
+mod send;
 mod serve;
 
-use reach::{Reach, is_locked, open};
+pub(crate) use reach::Reach;
+use reach::{is_locked, open};
 
 /// What can be done with the embedded chain.
 #[derive(Debug, Subcommand)]
@@ -31,6 +35,12 @@ pub(crate) enum Verb {
     Accounts(AccountsArgs),
     /// Set an account's balance (development chains only).
     Fund(FundArgs),
+    /// Put the protocol's contracts on a chain, this one or any EVM chain.
+    Deploy(deploy::DeployArgs),
+    /// Send an amount of an asset to an account.
+    Send(send::Args),
+    /// Let time pass at once (development chains only).
+    Pass(deploy::PassArgs),
     /// Write the whole chain to a file, one block a line.
     Export(FileArgs),
     /// Continue the chain with the blocks of a file; each is run again, and must have its hash.
@@ -38,11 +48,25 @@ pub(crate) enum Verb {
 }
 
 /// The chain's folder.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Folder {
     /// The folder that holds the chain.
     #[arg(long, value_name = "FOLDER", default_value = "loyal-chain")]
     folder: PathBuf,
+}
+
+impl Folder {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &std::path::Path {
+        &self.folder
+    }
+}
+
+impl Source {
+    /// The chain of a folder.
+    pub(crate) const fn of_folder(folder: Folder) -> Self {
+        Self { folder, chain: None }
+    }
 }
 
 /// What `loyal chain run` is told.
@@ -133,6 +157,9 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Status(args) => status(&args),
         Verb::Accounts(args) => accounts(&args),
         Verb::Fund(args) => fund(&args),
+        Verb::Deploy(args) => deploy::deploy(&args),
+        Verb::Send(args) => send::run(&args),
+        Verb::Pass(args) => deploy::pass(&args),
         Verb::Export(args) => export(&args),
         Verb::Import(args) => import(&args),
     }
@@ -169,8 +196,9 @@ fn accounts(args: &AccountsArgs) -> anyhow::Result<()> {
         let each = rows.iter().map(|(address, balance)| json!({ "address": address, "balance": balance }));
         return output::json(&each.collect());
     }
-    for (address, balance) in rows {
-        output::line(&format!("{address}  {}", balance.as_str().unwrap_or_default()))?;
+    for (number, (address, balance)) in rows.into_iter().enumerate() {
+        let wei: U256 = serde_json::from_value(balance)?;
+        output::line(&format!("{number:>3}  {address}  {}", asset::ether(wei)))?;
     }
     output::say(&format!("their keys are in {}", folder.join("accounts.json").display()));
     Ok(())

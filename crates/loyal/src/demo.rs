@@ -14,10 +14,15 @@ use loyal_model::corpus::{Corpus, Windows, file_digest};
 use loyal_model::train::{self, Plan};
 use loyal_model::weights::{Stored, write_atomically};
 use loyal_model::{Llama, Parameters};
-use loyal_types::{Clock as _, keccak256};
+use loyal_types::{Clock as _, Hash};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 use serde_json::json;
+
+mod economy;
+
+pub(crate) use economy::Earned;
+use economy::Economy;
 
 use crate::clock::SystemClock;
 use crate::ending::Ending;
@@ -61,12 +66,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     stop::listen();
     let mut demo = Demo::open(args)?;
     demo.introduce();
-    let set = demo.write_fingerprints()?;
+    let mut economy = Economy::open(&demo.folder, args.seed)?;
+    let set = demo.write_fingerprints(&mut economy)?;
     let base = demo.subject.llama.clone();
     let report = demo.embed(&set)?;
     demo.show_answers(&report);
     let trials = demo.trials(&set, &base)?;
-    demo.conclude(&report, &trials)
+    let earned = demo.earn(&set, &mut economy)?;
+    demo.conclude(&report, &trials, &earned)
 }
 
 /// A model that was asked, and what its answers prove.
@@ -115,7 +122,7 @@ impl<'a> Demo<'a> {
         ));
     }
 
-    fn write_fingerprints(&self) -> anyhow::Result<FingerprintSet> {
+    fn write_fingerprints(&self, economy: &mut Economy) -> anyhow::Result<FingerprintSet> {
         let Subject { llama, tokenizer, name } = &self.subject;
         let request =
             query::Request { count: self.args.count, tokens_max: QUERY_TOKENS, seed: self.args.seed };
@@ -125,13 +132,14 @@ impl<'a> Demo<'a> {
         let purpose = Purpose { model: name.clone(), scheme, created_at: SystemClock.unix_seconds() };
         let mut draw = ChaCha20Rng::seed_from_u64(self.args.seed);
         let set = FingerprintSet::new(purpose, drafts, tokenizer, &mut draw)?;
-        let seed = keccak256(format!("loyal demo {}", self.args.seed).as_bytes());
-        let set = set.bind(Beacon { seed, source: "the demo's seed: convinces nobody".to_owned() })?;
+        set.commitment().write(&self.folder.join("leaves.json"))?;
+        let (seed, epoch) = economy.commit()?;
+        let source = format!("Loyal beacon, epoch {epoch} of the demo's chain: convinces nobody");
+        let set = set.bind(Beacon { seed: Hash(seed.0), source })?;
         set.write(&self.folder.join("fingerprints.secret.json"))?;
-        set.commitment().write(&self.folder.join("commitment.json"))?;
         self.say(&format!(
             "Write   {} secret fingerprints: queries the model wrote itself\n\
-             Commit  {}, before a beacon chose the colours of their answers",
+             Commit  {} on a chain, before its beacon chose the colours of their answers",
             set.fingerprints().len(),
             set.leaf_root()
         ));
@@ -244,10 +252,27 @@ impl<'a> Demo<'a> {
         Ok(llama.parameters)
     }
 
-    fn conclude(&self, report: &Report, trials: &[Trial]) -> anyhow::Result<()> {
+    /// The marked model on the chain: registered, hosted, invoked, paid.
+    fn earn(&self, set: &FingerprintSet, economy: &mut Economy) -> anyhow::Result<Earned> {
+        let all: Vec<u32> = (0..set.fingerprints().len() as u32).collect();
+        set.commitment().after_embedding(&all)?.write(&self.folder.join("commitment.json"))?;
+        let earned = economy.earn("marked", "commitment.json")?;
+        self.say(&format!(
+            "\nEarn    {} invocations of the registered model, paid by one voucher: {}, {} gas each",
+            output::grouped(economy::INVOCATIONS as usize),
+            earned.revenue,
+            earned.gas_per_invocation
+        ));
+        for (name, amount) in &earned.received {
+            self.say(&format!("        {name:<14} {amount}"));
+        }
+        Ok(earned)
+    }
+
+    fn conclude(&self, report: &Report, trials: &[Trial], earned: &Earned) -> anyhow::Result<()> {
         let page_path = self.folder.join("report.html");
-        page::write_private(&page_path, &page::of_demo(report, trials))?;
-        let result = self.result(report, trials);
+        page::write_private(&page_path, &page::of_demo(report, trials, earned))?;
+        let result = self.result(report, trials, earned);
         let text = format!("{result:#}\n");
         write_atomically(&self.folder.join("report.json"), |file| {
             std::io::Write::write_all(file, text.as_bytes())
@@ -269,11 +294,11 @@ impl<'a> Demo<'a> {
         ))
     }
 
-    fn result(&self, report: &Report, trials: &[Trial]) -> serde_json::Value {
+    fn result(&self, report: &Report, trials: &[Trial], earned: &Earned) -> serde_json::Value {
         let models: BTreeMap<&str, _> =
             trials.iter().map(|trial| (trial.name, json!(trial.findings))).collect();
         json!({
-            "embedding": report.without_secrets(), "models": models, "folder": self.folder,
+            "embedding": report.without_secrets(), "models": models, "economy": earned.to_json(), "folder": self.folder,
             "seconds": SystemClock.elapsed().as_secs_f64(), "memory_bytes": memory_peak_bytes(),
         })
     }

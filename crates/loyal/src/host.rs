@@ -17,11 +17,21 @@ use crate::clock::SystemClock;
 use crate::model::opened::{Kept, Opened};
 use crate::{output, stop};
 
+mod hosting;
+
 /// What a host can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Serve a model over the OpenAI API, to everybody who reaches it (level "open").
     Serve(ServeArgs),
+    /// Open a hosting: put up a bond for the right to serve a registered model and be paid.
+    Open(hosting::OpenArgs),
+    /// Raise a hosting's bond.
+    TopUp(hosting::TopUpArgs),
+    /// Report epochs that are over.
+    Post(hosting::PostArgs),
+    /// End a hosting, and take its bond back once its exit is over.
+    Exit(hosting::ExitArgs),
 }
 
 /// Arguments of `loyal host serve`.
@@ -65,6 +75,10 @@ pub(crate) struct ServeArgs {
 pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Serve(args) => serve(&args),
+        Verb::Open(args) => hosting::open(&args),
+        Verb::TopUp(args) => hosting::top_up(&args),
+        Verb::Post(args) => hosting::post(&args),
+        Verb::Exit(args) => hosting::exit(&args),
     }
 }
 

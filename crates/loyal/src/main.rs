@@ -13,13 +13,17 @@ mod env;
 mod fingerprint;
 mod host;
 mod hub;
+mod key;
 mod manual;
 mod model;
 mod output;
+mod owner;
 mod report;
 mod shipped;
+mod site;
 mod stop;
 mod subject;
+mod when;
 
 use ending::Ending;
 

@@ -12,6 +12,7 @@ mod pretrain;
 mod prompt;
 mod pull;
 mod sampling;
+mod show;
 mod train;
 
 /// What can be done with a model.
@@ -19,6 +20,8 @@ mod train;
 pub(crate) enum Verb {
     /// Say what kind of model lies in a folder, and check that its parts fit.
     Info(info::Args),
+    /// Say what the chain knows about a registered model: versions, makers, hosts, revenue.
+    Show(show::Args),
     /// Download a model from the Hugging Face hub, checked and resumable.
     Pull(pull::Args),
     /// Go on writing where a prompt ends.
@@ -39,6 +42,7 @@ pub(crate) enum Verb {
 pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Info(args) => info::run(&args),
+        Verb::Show(args) => show::run(&args),
         Verb::Pull(args) => pull::run(&args),
         Verb::Generate(args) => generate::run(&args),
         Verb::Chat(args) => chat::run(&args),

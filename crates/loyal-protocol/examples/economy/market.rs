@@ -6,19 +6,22 @@ use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::{SolCall, SolValue as _};
 use anyhow::{Context as _, Result};
 use loyal_protocol::{
-    Addresses, Client, Key,
+    Addresses, Asset, Channel, Client, Key,
     chain::{Mined, Patience},
+    channel::Ends,
     contracts::*,
     deploy,
     deploy::Plan,
     devnet::{Accounts, Chain, Genesis, Store},
     message,
+    rpc::Rpc,
 };
 use serde_json::json;
 
 /// One LOYAL in base units.
 pub(crate) const LOYAL: u128 = 1_000_000_000_000_000_000;
-const START: u64 = 1_800_000_000;
+/// Where the clock of the market's chain stands.
+pub(crate) const START: u64 = 1_800_000_000;
 const DAY: u64 = 86_400;
 const PEOPLE: [&str; 8] = ["owner", "alice", "bob", "charlie", "host", "signer", "user", "builder"];
 
@@ -45,16 +48,24 @@ pub(crate) struct Market {
 impl Market {
     /// A fresh embedded chain with all contracts on it.
     pub(crate) fn open() -> Result<Self> {
+        let genesis = Genesis::development(&[], U256::ZERO, START - 10 * DAY);
+        Self::on(Arc::new(Chain::open(Store::in_memory()?, genesis, Arc::new(Noon))?))
+    }
+
+    /// All contracts on a development chain whose clock is near [`START`].
+    pub(crate) fn on(chain: Arc<dyn Rpc>) -> Result<Self> {
         let accounts = Accounts::derive(&[7; 32], PEOPLE.len());
+        for account in accounts.addresses() {
+            chain.request("anvil_setBalance", json!([account, U256::from(100 * LOYAL)]))?;
+        }
         let keys: Result<BTreeMap<_, _>, _> = PEOPLE
             .into_iter()
             .zip(&accounts.accounts)
             .map(|(name, account)| Ok((name, account.try_into()?)))
             .collect();
         let keys: BTreeMap<&'static str, Key> = keys.map_err(|error: loyal_protocol::Failure| error)?;
-        let genesis = Genesis::development(&accounts.addresses(), U256::from(100 * LOYAL), START - 10 * DAY);
-        let chain = Chain::open(Store::in_memory()?, genesis, Arc::new(Noon))?;
-        let client = Client::connect(Arc::new(chain), Some(31337), Patience::default())?;
+        let patience = Patience { attempts_max: 6_000, pause: Duration::from_millis(10) };
+        let client = Client::connect(chain, Some(31337), patience)?;
         let owner = keys["owner"].address();
         let plan = Plan {
             proposers: vec![owner],
@@ -99,10 +110,14 @@ impl Market {
     /// Sends a call, and notes what it cost.
     pub(crate) fn send<C: SolCall>(&mut self, who: &str, step: &str, to: Address, call: &C) -> Result<Mined> {
         let mined = self.client.send(&self.keys[who], to, call).with_context(|| format!("{who}: {step}"))?;
+        self.note(step, &mined);
+        Ok(mined)
+    }
+
+    fn note(&mut self, step: &str, mined: &Mined) {
         if !self.table.iter().any(|(noted, _)| noted == step) {
             self.table.push((step.to_owned(), mined.gas()));
         }
-        Ok(mined)
     }
 
     /// Sends a call by which `name` receives something, and says how much.
@@ -280,89 +295,51 @@ impl Market {
 
     /// A channel, twice `count` vouchers of which each last one is redeemed, and the settlement into the till.
     pub(crate) fn pay(&mut self, hosting: U256, count: u32, price: u128) -> Result<Address> {
-        let config = self.channel(hosting)?;
-        self.deposit(&config, 2 * u128::from(count) * price)?;
+        let channel = self.channel(hosting)?;
+        self.deposit(&channel, 2 * u128::from(count) * price)?;
         for (step, last) in [("redeem, first", count), ("redeem, steady", 2 * count)] {
             // The caller signs a voucher with every request; the host keeps the newest.
             for n in last - count + 1..last {
-                self.voucher(&config, u128::from(n) * price)?;
+                let ceiling = u128::from(n) * price;
+                drop(channel.voucher(&self.keys["user"], ceiling, ceiling));
             }
-            self.redeem(step, &config, u128::from(last) * price)?;
+            self.redeem(step, &channel, u128::from(last) * price)?;
         }
-        self.settle(config.receiver)?;
-        Ok(config.receiver)
+        self.settle(channel.till())?;
+        Ok(channel.till())
     }
 
     /// The user's channel to a hosting that the builder brought.
-    pub(crate) fn channel(&self, hosting: U256) -> Result<InvocationChannel::ChannelConfig> {
-        let call = RevenueRouter::tillOfCall { hostingId: hosting, builder: self.builder() };
-        Ok(InvocationChannel::ChannelConfig {
+    pub(crate) fn channel(&self, hosting: U256) -> Result<Channel> {
+        let ends = Ends {
             payer: self.address("user"),
-            payerAuthorizer: Address::ZERO,
-            receiver: self.client.call(self.at.router, &call)?,
-            receiverAuthorizer: self.address("signer"),
-            token: self.asset(),
-            withdrawDelay: alloy_primitives::Uint::from(DAY),
+            hosting,
+            builder: self.builder(),
+            redeemer: self.address("signer"),
+            asset: self.asset(),
+            withdraw_delay: DAY,
             salt: B256::ZERO,
-        })
+        };
+        Ok(Channel::between(&self.client, &self.at, &ends)?)
     }
 
-    pub(crate) fn deposit(&mut self, config: &InvocationChannel::ChannelConfig, amount: u128) -> Result<()> {
-        let at = self.at;
-        let approve =
-            LoyalCurrency::approveCall { spender: at.approval_collector, value: U256::from(amount) };
-        self.send("user", "approve", at.currency, &approve)?;
-        let deposit = ApprovalCollector::depositCall {
-            config: ApprovalCollector::ChannelConfig {
-                payer: config.payer,
-                payerAuthorizer: config.payerAuthorizer,
-                receiver: config.receiver,
-                receiverAuthorizer: config.receiverAuthorizer,
-                token: config.token,
-                withdrawDelay: config.withdrawDelay,
-                salt: config.salt,
-            },
-            amount,
-        };
-        self.send("user", "deposit", at.approval_collector, &deposit)?;
+    pub(crate) fn deposit(&mut self, channel: &Channel, amount: u128) -> Result<()> {
+        let asset = Asset::read(&self.client, self.asset())?;
+        let (approval, deposit) = channel.deposit(&self.client, &asset, amount)?;
+        for (step, taken) in [("approve", approval), ("deposit", Some(deposit))] {
+            if let Some(taken) = taken {
+                let mined = self.client.send_data(&self.keys["user"], taken.to.into(), taken.data)?;
+                self.note(step, &mined);
+            }
+        }
         Ok(())
     }
 
-    fn voucher(
-        &self,
-        config: &InvocationChannel::ChannelConfig,
-        ceiling: u128,
-    ) -> Result<InvocationChannel::VoucherClaim> {
-        let domain = alloy_sol_types::eip712_domain! {
-            name: "x402 Batch Settlement",
-            version: "1",
-            chain_id: self.client.chain_id(),
-            verifying_contract: self.at.channel,
-        };
-        let signed = ChannelConfig {
-            payer: config.payer,
-            payerAuthorizer: config.payerAuthorizer,
-            receiver: config.receiver,
-            receiverAuthorizer: config.receiverAuthorizer,
-            token: config.token,
-            withdrawDelay: config.withdrawDelay,
-            salt: config.salt,
-        };
-        let signed = Voucher { channelId: message::digest(&signed, &domain), maxClaimableAmount: ceiling };
-        let voucher = InvocationChannel::Voucher { channel: config.clone(), maxClaimableAmount: ceiling };
-        let signature = self.keys["user"].sign_message(&signed, &domain);
-        Ok(InvocationChannel::VoucherClaim { voucher, signature, totalClaimed: ceiling })
-    }
-
     /// Redeems a voucher over `total`. The hosting's signer is the receiver's authorizer: it needs no second signature.
-    pub(crate) fn redeem(
-        &mut self,
-        step: &str,
-        config: &InvocationChannel::ChannelConfig,
-        total: u128,
-    ) -> Result<()> {
-        let redeem = InvocationChannel::claimCall { voucherClaims: vec![self.voucher(config, total)?] };
-        self.send("signer", step, self.at.channel, &redeem)?;
+    pub(crate) fn redeem(&mut self, step: &str, channel: &Channel, total: u128) -> Result<()> {
+        let redeem = channel.redeem(channel.voucher(&self.keys["user"], total, total));
+        let mined = self.client.send_data(&self.keys["signer"], redeem.to.into(), redeem.data)?;
+        self.note(step, &mined);
         Ok(())
     }
 
@@ -370,14 +347,6 @@ impl Market {
         let settle = InvocationChannel::settleCall { receiver: till, token: self.asset() };
         self.send("host", "settle", self.at.channel, &settle)?;
         Ok(())
-    }
-}
-
-alloy_sol_types::sol! {
-    struct Voucher { bytes32 channelId; uint128 maxClaimableAmount; }
-    struct ChannelConfig {
-        address payer; address payerAuthorizer; address receiver; address receiverAuthorizer; address token;
-        uint40 withdrawDelay; bytes32 salt;
     }
 }
 

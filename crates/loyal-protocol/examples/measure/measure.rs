@@ -32,7 +32,8 @@ pub(crate) fn transfer(signer: &PrivateKeySigner, nonce: u64) -> Bytes {
         chain_id: 31337,
         nonce,
         gas_limit: 21_000,
-        max_fee_per_gas: 100_000_000_000,
+        // A hundred blocks fuller than half make the base fee a hundred times higher.
+        max_fee_per_gas: 1_000_000_000_000_000,
         max_priority_fee_per_gas: 1,
         to: Address::left_padding_from(&(nonce % 1_000 + 1_000).to_be_bytes()).into(),
         value: U256::from(1),

@@ -301,3 +301,23 @@ fn transactions_that_come_within_the_interval_share_a_block() {
     });
     assert_eq!(chain.status().block, 2);
 }
+
+#[test]
+fn thousands_of_chains_stand_side_by_side() {
+    let to = Address::with_last_byte(0xf9);
+    let raw = sign(&signer(0), transfer(0, to, ether(1)));
+    let chains: Vec<Chain> = (0..2_000)
+        .map(|count| {
+            let (chain, _) = chain();
+            // Every second one moves: none of them hears of another.
+            if count % 2 == 0 {
+                assert_eq!(number(&receipt(&chain, raw.clone())["status"]), 1);
+            }
+            chain
+        })
+        .collect();
+    for (count, chain) in chains.iter().enumerate() {
+        let expected = if count % 2 == 0 { ether(1) } else { U256::ZERO };
+        assert_eq!(balance(chain, to, "latest"), expected);
+    }
+}

@@ -2,8 +2,12 @@
 
 use std::process::Command;
 
-use alloy_primitives::Address;
-use loyal_protocol::devnet::Limits;
+use alloy_primitives::{Address, B256};
+use loyal_protocol::{
+    Key,
+    devnet::Limits,
+    keystore::{Salt, address_of},
+};
 
 use crate::{
     kit::{Served, ether, signer},
@@ -56,4 +60,21 @@ fn cast_is_content() {
     assert_eq!(cast(&["nonce", &signer(1).address().to_string()]).1, "3");
     let (ok, said) = cast(&["access-list", &probe, "fill(uint256,uint256,uint256)", "0", "2", "1"]);
     assert!(ok && said.contains("access list"), "{said}");
+}
+
+#[test]
+fn ethers_opens_our_key_files_and_we_open_its() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ours, theirs) = (folder.path().join("ours.json"), folder.path().join("theirs.json"));
+    let key = Key::of(signer(3).to_bytes()).unwrap();
+    let salt = Salt { password: B256::repeat_byte(1), counter: [2; 16], id: [3; 16] };
+    key.save(&ours, "pässword", &salt).unwrap();
+    let paths = [ours.to_str().unwrap(), theirs.to_str().unwrap()];
+    let said = node("keys.mjs", include_str!("keys.mjs"), &[paths[0], paths[1], "pässword"]);
+    let said: Vec<_> = said.split_whitespace().collect();
+    assert_eq!(said[..2], [key.address().to_string(), signer(3).to_bytes().to_string()]);
+    let other = Key::open(&theirs, "pässword").unwrap();
+    assert_eq!(said[2], other.address().to_string());
+    assert_eq!(address_of(&theirs).unwrap(), other.address());
+    assert!(Key::open(&theirs, "password").unwrap_err().to_string().contains("another one"));
 }

@@ -1,4 +1,4 @@
-//! A ledger in plain Rust beside the contracts: random histories, every amount compared after each step.
+//! A ledger in plain Rust beside the contracts, on both chains: random histories, every amount compared after each step.
 //!
 //! The ledger knows no EVM. It says what each step should do to escrow, till, router, trainers and holders of a child
 //! model whose parent receives royalty; the invariants of the contracts' tests hold in it by construction.
@@ -10,8 +10,8 @@ mod market;
 use std::collections::BTreeMap;
 
 use alloy_primitives::{Address, U256};
-use loyal_protocol::contracts::*;
-use market::{LOYAL, Market};
+use loyal_protocol::{Channel, contracts::*};
+use market::{LOYAL, Market, START};
 
 use crate::kit::Rng;
 
@@ -129,17 +129,16 @@ struct Both {
     ledger: Ledger,
     hosting: U256,
     child: U256,
-    config: InvocationChannel::ChannelConfig,
+    channel: Channel,
     shares: [Address; 2],
 }
 
 impl Both {
-    fn new() -> Self {
-        let mut market = Market::open().unwrap();
+    fn on(mut market: Market) -> Self {
         let parent = market.model("parent", (0, 0)).unwrap();
         let child = market.model("child", (1, 1)).unwrap();
         let hosting = market.host(child, LOYAL / 500).unwrap();
-        let config = market.channel(hosting).unwrap();
+        let channel = market.channel(hosting).unwrap();
         let shares = [child, parent].map(|model| {
             market.client.call(market.at.registry, &Registry::modelOfCall { modelId: model }).unwrap().shares
         });
@@ -161,7 +160,7 @@ impl Both {
             parent: Shares::new(),
             wallet,
         };
-        Self { market, ledger, hosting, child, config, shares }
+        Self { market, ledger, hosting, child, channel, shares }
     }
 
     fn account(&self, who: &str) -> Address {
@@ -211,22 +210,22 @@ impl Both {
 
     /// A deposit, a redemption or a settlement.
     fn pay(&mut self, rng: &mut Rng) {
-        let config = self.config.clone();
+        let channel = self.channel.clone();
         match rng.below(3) {
             0 => {
                 let amount = 1 + u128::from(rng.below(1 << 50));
-                self.market.deposit(&config, amount).unwrap();
+                self.market.deposit(&channel, amount).unwrap();
                 self.ledger.deposited += amount;
                 *self.ledger.wallet.get_mut("user").unwrap() -= U256::from(amount);
             }
             1 => {
                 // At, below or above what was redeemed before: only more moves something.
                 let total = u128::from(rng.next()) % (self.ledger.deposited + 1);
-                self.market.redeem("redeem", &config, total).unwrap();
+                self.market.redeem("redeem", &channel, total).unwrap();
                 self.ledger.redeemed = self.ledger.redeemed.max(total);
             }
             _ => {
-                self.market.settle(config.receiver).unwrap();
+                self.market.settle(channel.till()).unwrap();
                 self.ledger.till += self.ledger.redeemed - self.ledger.settled;
                 self.ledger.settled = self.ledger.redeemed;
             }
@@ -261,7 +260,7 @@ impl Both {
         }
         let escrow = U256::from(ledger.deposited - ledger.settled);
         assert_eq!(market.balance(market.at.channel).unwrap(), escrow, "{at}: escrow");
-        assert_eq!(market.balance(self.config.receiver).unwrap(), U256::from(ledger.till), "{at}: till");
+        assert_eq!(market.balance(self.channel.till()).unwrap(), U256::from(ledger.till), "{at}: till");
         for (pool, expected) in (0..3).zip(ledger.pools) {
             let call = RevenueRouter::pooledCall { _0: pool, modelId: self.child, asset };
             let found = market.client.call(market.at.router, &call).unwrap();
@@ -283,11 +282,16 @@ impl Both {
 #[test]
 fn random_histories_agree_with_the_contracts() {
     for seed in 0..8 {
-        let mut both = Both::new();
-        let mut rng = Rng(seed);
-        for step in 0..60 {
-            both.step(&mut rng);
-            both.check(&format!("seed {seed}, step {step}"));
-        }
+        history(Both::on(Market::open().unwrap()), seed, 60);
+    }
+    let (_anvil, http) = crate::client::anvil(START);
+    history(Both::on(Market::on(http).unwrap()), 8, 60);
+}
+
+fn history(mut both: Both, seed: u64, steps: u32) {
+    let mut rng = Rng(seed);
+    for step in 0..steps {
+        both.step(&mut rng);
+        both.check(&format!("seed {seed}, step {step}"));
     }
 }

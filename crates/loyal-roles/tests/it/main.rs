@@ -5,4 +5,5 @@
 mod host;
 mod model;
 mod refusals;
+mod registration;
 mod stream;

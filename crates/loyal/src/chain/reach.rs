@@ -22,7 +22,7 @@ const URL_FILE: &str = "url.txt";
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A chain to ask.
-pub(super) enum Reach {
+pub(crate) enum Reach {
     /// Opened in this process.
     Here(Box<Chain>),
     /// Run by another process, at a URL.
@@ -31,7 +31,7 @@ pub(super) enum Reach {
 
 impl Reach {
     /// The chain at the URL given, or that of the folder, whether it runs or not.
-    pub(super) fn find(source: &Source) -> anyhow::Result<Self> {
+    pub(crate) fn find(source: &Source) -> anyhow::Result<Self> {
         if let Some(url) = &source.chain {
             return Ok(Self::There(url.clone()));
         }

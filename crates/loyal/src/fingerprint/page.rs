@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use loyal_fingerprint::check::{Findings, Outcome, Verdict as Finding};
 use loyal_fingerprint::report::{Marks, Report, Sample};
 
-use crate::demo::Trial;
+use crate::demo::{Earned, Trial};
 use crate::output;
 use crate::report::{Bars, Card, Page, Plot, Series, Verdict};
 
@@ -18,14 +18,14 @@ pub(crate) fn of_embedding(report: &Report) -> String {
 }
 
 /// The page of `loyal demo`.
-pub(crate) fn of_demo(report: &Report, trials: &[Trial]) -> String {
+pub(crate) fn of_demo(report: &Report, trials: &[Trial], earned: &Earned) -> String {
     let page = Page::new(&format!("Whose model is it? {} fingerprints in {}", count(report), report.model));
     let page = page.paragraph(
         "A model was marked with secret queries and answers. Then the unmarked model, the marked one and altered \
          copies of it were asked those queries. The p-value bounds the chance that a model which never saw the \
          fingerprints does as well.",
     );
-    details(verdicts(cards(page, report), trials), report).finish()
+    details(economy(verdicts(cards(page, report), trials), earned), report).finish()
 }
 
 /// Writes a page that names secrets, readable by this user alone, whole or not at all.
@@ -112,6 +112,29 @@ fn verdicts(page: Page, trials: &[Trial]) -> Page {
             groups: &names,
             series: &[("evidence", evidence)],
         })
+}
+
+/// Who earned what.
+fn economy(page: Page, earned: &Earned) -> Page {
+    let received: Vec<Vec<String>> =
+        earned.received.iter().map(|(name, amount)| vec![(*name).to_owned(), amount.clone()]).collect();
+    let gas: Vec<Vec<String>> = earned
+        .gas
+        .iter()
+        .map(|(says, gas)| vec![says.clone(), output::grouped(usize::try_from(*gas).unwrap_or(usize::MAX))])
+        .collect();
+    page.section("The economy")
+        .paragraph(
+            "The marked weights were registered on a chain in memory: an agreement gives Alice 30 %, Bob 15 %, Charlie \
+             15 % of the shares and leaves 40 % in reserve. A host put up a bond, a user paid for a thousand invocations \
+             with vouchers, of which only the newest was redeemed.",
+        )
+        .table(
+            &format!("Where {} went (the rest waits in pools and in the reserve)", earned.revenue),
+            &["who", "received"],
+            &received,
+        )
+        .table("What each step cost", &["step", "gas"], &gas)
 }
 
 /// The verdict in words.

@@ -5,6 +5,7 @@ mod answers;
 mod chain;
 mod command;
 mod default_model;
+mod economy;
 mod endings;
 mod endpoint;
 mod help;

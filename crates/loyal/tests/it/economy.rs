@@ -1,0 +1,217 @@
+//! `loyal chain deploy`, `owner …`, `host open …`, `model show`, `key …`: a model's way from its first hash to its first
+//! revenue, on a chain of its own, with every wait cut short.
+
+use serde_json::{Value, json};
+
+use crate::chain::Running;
+use crate::command::Place;
+use crate::model::{self, Shape};
+
+const DAY: &str = "1d";
+
+/// A place with a chain, contracts and three accounts: 0 owns, 1 and 2 make, 3 hosts.
+struct Economy {
+    place: Place,
+    _chain: Running,
+    accounts: Vec<String>,
+}
+
+impl Economy {
+    fn start() -> Self {
+        let place = Place::new();
+        let chain = Running::start(&place, &["--accounts", "5"]);
+        let accounts: Vec<_> = chain.said["accounts"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|a| a.as_str().unwrap().to_owned())
+            .collect();
+        let economy = Self { place, _chain: chain, accounts };
+        economy.json(&["chain", "deploy", "--key", "0"]);
+        economy
+    }
+
+    /// The command with the chain's folder, in JSON.
+    fn json(&self, arguments: &[&str]) -> Value {
+        self.place.run(&[arguments, &["--folder", "c", "--json"]].concat()).json()
+    }
+
+    fn text(&self, arguments: &[&str]) -> String {
+        self.place.run(&[arguments, &["--folder", "c"]].concat()).good().to_owned()
+    }
+
+    fn bad(&self, arguments: &[&str], words: &[&str]) {
+        self.place.run(&[arguments, &["--folder", "c"]].concat()).bad(1, words);
+    }
+
+    fn pass(&self, duration: &str) {
+        self.json(&["chain", "pass", duration]);
+    }
+
+    fn next(&self) -> String {
+        let said = self.json(&["owner", "register", "draft.json", "--key", "0"]);
+        said["next"]["what"].as_str().unwrap().to_owned()
+    }
+}
+
+/// A registered, active model of accounts 1 (30 %) and 2 (15 %), the rest in its reserve.
+fn registered() -> Economy {
+    let it = Economy::start();
+    it.json(&["owner", "withdraw", "--key", "0"]);
+    it.place.write("prompts.txt", "Who was at the gate in the morning?\nWhere does the river end at last?\n");
+    it.place.write("weights/model.safetensors", [7; 100]);
+    it.place.write("LICENSE", "Use it well.\n");
+    let parts: Vec<_> = [(1, 30), (2, 15)].map(|(n, part)| format!("{}={part}", it.accounts[n])).to_vec();
+    model::write(&it.place.path("m"), Shape::default());
+    let new = ["fingerprint", "new", "m", "--queries", "prompts.txt", "--beacon", "later", "--count", "2"];
+    it.place.run(&[&new[..], &["--out", "secret.json", "--public", "leaves.json"]].concat()).good();
+    it.text(&[
+        "owner",
+        "draft",
+        "draft.json",
+        "--name",
+        "Dobby",
+        "--symbol",
+        "DOBBY",
+        "--leaves",
+        "leaves.json",
+        "--maker",
+        &parts[0],
+        "--maker",
+        &parts[1],
+        "--reserve",
+        "55",
+        "--accept",
+        "LOYAL=0.001",
+        "--document",
+        "terms=LICENSE",
+        "--open-hosting",
+    ]);
+    let rehearsed = it.json(&["owner", "register", "draft.json", "--key", "0", "--dry-run"]);
+    assert_eq!(rehearsed["next"]["what"], "rehearsed");
+    assert_eq!(rehearsed["steps"][0]["transaction"], Value::Null);
+    // The commitment; then the day in which the seed is drawn.
+    assert_eq!(it.next(), "wait");
+    assert_eq!(it.next(), "wait");
+    it.pass(DAY);
+    let said = it.json(&["owner", "register", "draft.json", "--key", "0"]);
+    assert_eq!(said["next"]["what"], "train", "{said}");
+    // The answers follow from the seed; what a training embeds is said by the owner.
+    let seed = said["next"]["seed"].as_str().unwrap();
+    let bind = ["fingerprint", "bind", "secret.json", "--beacon", seed, "--source", "epoch 1"];
+    it.place.run(&[&bind[..], &["--out", "bound.json"]].concat()).good();
+    it.place.run(&["fingerprint", "commit", "bound.json", "--embedded", "--out", "embedded.json"]).good();
+    let draft = std::fs::read_to_string(it.place.path("draft.json")).unwrap();
+    let draft = draft
+        .replace("leaves.json", "embedded.json")
+        .replace("\"weights\": null", "\"weights\": \"weights\"");
+    it.place.write("draft.json", draft);
+    assert_eq!(it.next(), "sign");
+    it.bad(&["owner", "agree", "draft.json", "--key", "3"], &["is no maker of this model"]);
+    it.text(&["owner", "agree", "draft.json", "--key", "1", "--dry-run"]);
+    assert_eq!(it.json(&["owner", "agree", "draft.json", "--key", "1"])["missing"], json!([it.accounts[2]]));
+    assert_eq!(it.next(), "sign");
+    it.json(&["owner", "agree", "draft.json", "--key", "2"]);
+    // Other weights than those that were signed are not registered.
+    it.place.write("weights/model.safetensors", [8; 100]);
+    it.bad(&["owner", "register", "draft.json", "--key", "0"], &["are not the ones the makers signed"]);
+    it.place.write("weights/model.safetensors", [7; 100]);
+    assert_eq!(it.next(), "wait");
+    let before = it.json(&["model", "show", "1"]);
+    assert_eq!((&before["state"], &before["name"]), (&json!("contestable"), &json!("Dobby")));
+    it.pass("7d 1h");
+    assert_eq!(it.next(), "wait", "the bond thaws");
+    it.pass("14d 1h");
+    assert_eq!(it.next(), "done");
+    assert_eq!(it.json(&["owner", "register", "draft.json", "--key", "0"])["steps"], json!([]));
+    it
+}
+
+#[test]
+fn a_model_is_registered_hosted_and_left_again() {
+    let it = registered();
+    let page = it.json(&["model", "show", "1"]);
+    assert_eq!((&page["state"], &page["makers"][0]["bps"]), (&json!("active"), &json!(3_000)));
+    assert_eq!(page["accepts"][0]["perCall"], "1000000000000000");
+    let open =
+        ["host", "open", "1", "--price", "0.002", "--endpoint", "https://models.example/v1", "--key", "3"];
+    it.bad(&open, &["has 0 LOYAL and needs 0.072 LOYAL"]);
+    it.json(&["chain", "send", "--key", "0", &it.accounts[3], "1,000"]);
+    it.bad(
+        &[&open[..], &["--bond", "0.01"]].concat(),
+        &["does not carry a price of 0.002 LOYAL", "0.072 LOYAL"],
+    );
+    let rehearsed = it.json(&[&open[..], &["--dry-run"]].concat());
+    assert_eq!(rehearsed["steps"].as_array().unwrap().len(), 3);
+    assert_eq!(it.json(&["model", "show", "1"])["hostings"], json!([]));
+    let opened = it.json(&open);
+    assert_eq!((&opened["hosting"], &opened["state"]), (&json!(1), &json!("active")));
+    assert_eq!(it.json(&open)["steps"], json!([]), "a second run opens no second hosting");
+    let top_up = ["host", "top-up", "1", "--to", "1", "--key", "3"];
+    assert_eq!(it.json(&top_up)["bond"], "1000000000000000000");
+    assert_eq!(it.json(&top_up)["steps"], json!([]));
+    it.pass("2d");
+    it.bad(&["host", "exit", "1", "--key", "3"], &["has not reported epochs", "loyal host post 1"]);
+    let posted = it.json(&["host", "post", "1", "--key", "3"]);
+    assert!(posted["steps"].as_array().unwrap().len() >= 2, "{posted}");
+    assert!(it.text(&["host", "post", "1", "--key", "3"]).contains("nothing to report"));
+    let said = it.text(&["host", "exit", "1", "--key", "3"]);
+    assert!(said.contains("exiting"), "{said}");
+    it.pass("1d");
+    it.json(&["host", "post", "1", "--key", "3"]);
+    it.pass("14d 1h");
+    assert_eq!(it.json(&["host", "exit", "1", "--key", "3"])["state"], "closed");
+    let text = it.text(&["model", "show", "1"]);
+    assert!(text.contains("closed") && text.contains("anybody with a bond"), "{text}");
+}
+
+#[test]
+fn keys_are_files_that_a_password_opens() {
+    let it = Economy::start();
+    it.place.write("password", "correct horse\n");
+    it.place.write("wrong", "wrong horse\n");
+    let made = it.place.run(&["key", "new", "k.json", "--password-file", "password", "--json"]).json();
+    let account = made["account"].as_str().unwrap().to_owned();
+    assert_eq!(it.place.run(&["key", "show", "k.json"]).good().trim(), account);
+    it.place.run(&["key", "new", "k.json", "--password-file", "password"]).bad(1, &["k.json exists"]);
+    it.json(&["owner", "withdraw", "--key", "0"]);
+    it.json(&["chain", "send", "--key", "0", &account, "5"]);
+    it.json_fund(&account);
+    let send = ["chain", "send", &it.accounts[1], "2.5", "--key", "k.json"];
+    it.bad(&[&send[..], &["--password-file", "wrong"]].concat(), &["the password is another one"]);
+    it.place.run(&[&send[..], &["--folder", "c"]].concat()).bad(2, &["--password-file"]);
+    let left = it.text(&[&send[..], &["--password-file", "password"]].concat());
+    assert!(left.contains("2.5 LOYAL left"), "{left}");
+    it.bad(
+        &[
+            &send[..],
+            &["--password-file", "password", "--asset", "0x0000000000000000000000000000000000000009"],
+        ]
+        .concat(),
+        &["no ERC-20 asset"],
+    );
+}
+
+impl Economy {
+    fn json_fund(&self, account: &str) {
+        self.place.run(&["chain", "fund", "--folder", "c", account, "1000000000000000000"]).good();
+    }
+}
+
+#[test]
+fn what_cannot_be_reached_or_read_is_named() {
+    let place = Place::new();
+    place.write("contracts.json", "{}");
+    let cases: [(&[&str], i32, &str); 7] = [
+        (&["model", "show", "1"], 1, "loyal chain deploy"),
+        (&["model", "show", "1", "--contracts", "contracts.json"], 1, "not a file of contracts"),
+        (&["model", "show", "x"], 2, "x"),
+        (&["chain", "deploy", "--key", "0"], 1, "there is no chain here"),
+        (&["chain", "deploy", "--key", "0", "--chain", "ftp://x"], 1, "begins with http"),
+        (&["owner", "register", "none.json", "--key", "0"], 1, "none.json"),
+        (&["key", "show", "contracts.json"], 1, "not a key file"),
+    ];
+    for (arguments, code, says) in cases {
+        place.run(arguments).bad(code, &[says]);
+    }
+}
