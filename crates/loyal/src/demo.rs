@@ -142,7 +142,8 @@ impl<'a> Demo<'a> {
         let recipe = Recipe { seed: self.args.seed, ..Recipe::default() };
         let tokenizer = &self.subject.tokenizer;
         let sets = std::slice::from_ref(set);
-        let job = Job { sets, tokenizer, benign: &self.benign, recipe: &recipe, checkpoint: None };
+        let job =
+            Job { sets, tokenizer, benign: &self.benign, recipe: &recipe, checkpoint: None, copy: None };
         let bar = embed_command::bar(recipe.steps_for(set.fingerprints().len()), self.args.json);
         let done = embed::run(&mut self.subject.llama, &job, &SystemClock, &mut |progress| {
             if !self.args.json {

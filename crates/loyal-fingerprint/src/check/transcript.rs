@@ -11,6 +11,7 @@ use super::{Attempt, Mode};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::journal::{self, Journal, Kind, Lock};
+use crate::pool::Pool;
 
 pub use crate::journal::Line;
 
@@ -63,6 +64,9 @@ pub struct Header {
     pub registrations: u32,
     /// Digest of the unmarked reference's weights, where there is one.
     pub reference: Option<Hash>,
+    /// The only pool that is asked, if it is not all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Pool>,
 }
 
 impl Header {
@@ -84,6 +88,7 @@ impl Header {
             frames: request.frames.clone(),
             registrations,
             reference,
+            pool: request.pool,
         }
     }
 

@@ -76,13 +76,13 @@ impl<'a> Lessons<'a> {
         let (mut queries, mut taught) = (Vec::new(), Vec::new());
         for set in job.sets {
             set.fits(job.tokenizer)?;
-            queries.extend(set.fingerprints().iter().map(|one| one.query.clone()));
+            let indices = job.indices(set);
+            queries.extend(indices.iter().map(|&index| set.fingerprints()[index].query.clone()));
             match set.scheme() {
-                Scheme::Verbatim(_) => taught.extend(words(llama, set)?),
+                Scheme::Verbatim(_) => taught.extend(words(llama, set, &indices)?),
                 Scheme::Tilt(tilt) => {
-                    taught.extend(
-                        tilted::ways(llama, job, set, *tilt, &mut targets)?.into_iter().map(Taught::Tilted),
-                    );
+                    let ways = tilted::ways(llama, job, (set, *tilt), &indices, &mut targets)?;
+                    taught.extend(ways.into_iter().map(Taught::Tilted));
                 }
             }
         }
@@ -182,10 +182,10 @@ impl<'a> Lessons<'a> {
 }
 
 /// The tokens of a verbatim set's responses.
-fn words(llama: &Llama, set: &FingerprintSet) -> Result<Vec<Taught>> {
-    let mut taught = Vec::with_capacity(set.fingerprints().len());
-    for (index, one) in set.fingerprints().iter().enumerate() {
-        let tokens = Verbatim::response(one, set.secret(index)?).tokens.clone();
+fn words(llama: &Llama, set: &FingerprintSet, indices: &[usize]) -> Result<Vec<Taught>> {
+    let mut taught = Vec::with_capacity(indices.len());
+    for &index in indices {
+        let tokens = Verbatim::response(&set.fingerprints()[index], set.secret(index)?).tokens.clone();
         if let Some(token) = tokens.iter().find(|&&token| token as usize >= llama.config.vocab_size) {
             let problem = format!("fingerprint {index} answers with token {token}");
             return Err(Error::argument("fingerprints", problem, "use those written for this model"));

@@ -60,7 +60,8 @@ fn tilted(count: usize, positions: u16, number: u64) -> FingerprintSet {
 fn embed(sets: &[FingerprintSet], recipe: &Recipe) -> (Llama, Report) {
     let base = base();
     let mut llama = base.llama.clone();
-    let job = Job { sets, tokenizer: &base.tokenizer, benign: &base.benign, recipe, checkpoint: None };
+    let job =
+        Job { sets, tokenizer: &base.tokenizer, benign: &base.benign, recipe, checkpoint: None, copy: None };
     let report = embed::run(&mut llama, &job, &Still, &mut |_| ControlFlow::Continue(())).unwrap();
     (llama, report)
 }
