@@ -74,6 +74,12 @@ pub fn run(
     Ok(report)
 }
 
+/// The part of ordinary text that an embedding keeps for measuring and never trains on.
+#[must_use]
+pub fn held_out(benign: &[u32]) -> &[u32] {
+    batch::split(benign).1
+}
+
 /// What is embedded, and with what.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {

@@ -216,6 +216,11 @@ impl Lesson {
     }
 }
 
+/// What is trained on and what is kept for measuring.
+pub(super) fn split(tokens: &[u32]) -> (&[u32], &[u32]) {
+    tokens.split_at(tokens.len() / 4 * 3)
+}
+
 /// Ordinary text: three quarters for training, the rest for measuring.
 pub(super) struct Benign<'a> {
     trained: &'a [u32],
@@ -228,7 +233,7 @@ impl<'a> Benign<'a> {
             let problem = format!("token {token} is not in the vocabulary");
             return Err(Error::argument("benign text", problem, "encode it with the model's tokenizer"));
         }
-        let (trained, held_out) = tokens.split_at(tokens.len() / 4 * 3);
+        let (trained, held_out) = split(tokens);
         let least = 2 * MEASURED.0 * MEASURED.1;
         if held_out.len() < least || llama.config.context_tokens < MEASURED.1 {
             let problem = format!("{} tokens are too few to measure by", tokens.len());
