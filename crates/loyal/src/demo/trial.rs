@@ -86,6 +86,12 @@ pub(super) struct Hall<'a> {
     pub(super) text: &'a [u32],
 }
 
+fn host<'a>(hall: &Hall<'a>, suspect: &'a Suspect) -> Host<'a> {
+    let mut host = Host::new(hall.base, hall.tokenizer, &suspect.parameters);
+    host.inference = suspect.inference;
+    host
+}
+
 /// Asks everybody, and tells `say` about each.
 pub(super) fn hear(
     hall: &Hall<'_>,
@@ -93,11 +99,8 @@ pub(super) fn hear(
     say: &mut dyn FnMut(&Trial),
 ) -> anyhow::Result<Vec<Trial>> {
     let bench = Bench::new(hall.base, hall.tokenizer, hall.text, EXTENT)?;
-    let host = |suspect: &Suspect| Host {
-        inference: suspect.inference,
-        ..Host::new(hall.base, hall.tokenizer, &suspect.parameters)
-    };
-    let utility = |suspect: &Suspect| -> anyhow::Result<Utility> { Ok(bench.measure(&mut host(suspect))?) };
+    let utility =
+        |suspect: &Suspect| -> anyhow::Result<Utility> { Ok(bench.measure(&mut host(hall, suspect))?) };
     let honest = suspects.iter().find(|suspect| suspect.is_marked).context("somebody carries the marks")?;
     let whole = utility(honest)?;
     let mut trials = Vec::with_capacity(suspects.len());
@@ -105,7 +108,7 @@ pub(super) fn hear(
         let case = Case { set: hall.set, tokenizer: hall.tokenizer, reference: Some(hall.base) };
         let request = Request::all(hall.set, suspect.mode);
         let mut go_on = |_: &_| Ok::<ControlFlow<()>, _>(stop::asked());
-        let findings = check::run(&mut host(suspect), &case, &request, &mut go_on)?;
+        let findings = check::run(&mut host(hall, suspect), &case, &request, &mut go_on)?;
         let (name, is_marked) = (suspect.name, suspect.is_marked);
         let trial = Trial { name, is_marked, kept: utility(suspect)?.kept_of(&whole), findings };
         say(&trial);
