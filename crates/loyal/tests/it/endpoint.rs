@@ -603,7 +603,9 @@ fn a_leak_is_traced_through_an_endpoint() {
         ["alice", "bob", "carol"].map(|name| register.copy(&case.set, name, (&mut draw, 1)).unwrap());
     case.place.run(&trace).bad(1, &["transcript"]);
     fs::remove_file(case.place.path("transcript")).unwrap();
-    let host = Stranger::honest(Model { copy: Some(copies[1].clone()), ..case.marked() });
+    let mut model = case.marked();
+    model.copy = Some(copies[1].clone());
+    let host = Stranger::honest(model);
     let pool = [
         "--fingerprints",
         "traced.json",
