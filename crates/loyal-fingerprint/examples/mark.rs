@@ -66,8 +66,14 @@ fn main() -> Result<()> {
         recipe = serde_json::from_value(all)?;
     }
     let mut marked = base.clone();
-    let job =
-        embed::Job { sets: &sets, tokenizer: &tokenizer, benign: &benign, recipe: &recipe, checkpoint: None };
+    let job = embed::Job {
+        sets: &sets,
+        tokenizer: &tokenizer,
+        benign: &benign,
+        recipe: &recipe,
+        checkpoint: None,
+        copy: None,
+    };
     let report = embed::run(&mut marked, &job, &clock, &mut |now| {
         if now.step % 10 == 0 || now.step < 4 {
             eprintln!(

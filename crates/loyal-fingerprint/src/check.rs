@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::evidence::PValue;
 use crate::fingerprint::FingerprintSet;
 use crate::frame::Frame;
+use crate::pool::Pool;
 use crate::predict;
 use crate::scheme::Rule;
 
@@ -91,6 +92,8 @@ pub struct Request {
     pub stops_early: bool,
     /// Fingerprints asked at once.
     pub batch: usize,
+    /// The only pool that a hearing asks, if it is not all of them.
+    pub pool: Option<Pool>,
 }
 
 /// A false accusation in so many attempts is what decides: nine decimal digits for the first.
@@ -108,7 +111,15 @@ impl Request {
             log10_wanted: LOG10_WANTED,
             stops_early: false,
             batch: 64,
+            pool: None,
         }
+    }
+
+    /// The same, but only those of `pool`.
+    #[must_use]
+    pub fn of_pool(mut self, pool: Pool) -> Self {
+        self.indices.retain(|&index| Pool::of(index) == pool);
+        Self { pool: Some(pool), ..self }
     }
 
     /// The same for the `registrations`-th time: R claimed registrations and suspects tested ask for R times as much.

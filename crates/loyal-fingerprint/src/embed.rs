@@ -22,6 +22,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::check::{Mode, Outcome};
+use crate::copies::HostCopy;
 use crate::error::{Error, Result};
 use crate::fingerprint::FingerprintSet;
 use crate::frame::Frame;
@@ -73,6 +74,12 @@ pub fn run(
     Ok(report)
 }
 
+/// The part of ordinary text that an embedding keeps for measuring and never trains on.
+#[must_use]
+pub fn held_out(benign: &[u32]) -> &[u32] {
+    batch::split(benign).1
+}
+
 /// What is embedded, and with what.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
@@ -86,6 +93,17 @@ pub struct Job<'a> {
     pub recipe: &'a Recipe,
     /// Where to keep the state of the work, if it should outlive the process.
     pub checkpoint: Option<&'a Path>,
+    /// Whose copy this becomes: it gets its subset of the tracing pools. A public model, of which all copies are alike,
+    /// gets everything.
+    pub copy: Option<&'a HostCopy>,
+}
+
+impl Job<'_> {
+    /// The fingerprints of `set` that are embedded.
+    fn indices(&self, set: &FingerprintSet) -> Vec<usize> {
+        let count = set.fingerprints().len();
+        self.copy.map_or_else(|| (0..count).collect(), |copy| copy.indices(count))
+    }
 }
 
 /// The recipe: fields and defaults as measured for a model of five million parameters.
@@ -275,7 +293,8 @@ impl<'a> Work<'a> {
     fn name(&self) -> String {
         let recipe = serde_json::to_string(self.job.recipe).expect("a recipe has only string keys");
         let roots: Vec<String> = self.job.sets.iter().map(|set| set.leaf_root().to_string()).collect();
-        format!("fingerprints {} recipe {recipe}", roots.join(" "))
+        let copy = self.job.copy.map_or_else(String::new, |copy| format!(" copy {}", copy.secret));
+        format!("fingerprints {}{copy} recipe {recipe}", roots.join(" "))
     }
 
     fn step(&mut self) -> Result<Progress> {
@@ -338,7 +357,7 @@ impl<'a> Work<'a> {
         let suspect = Suspect { llama: self.llama, job: self.job, parameters: &parameters };
         let mut seen = Seen { bare: 0, framed: 0, log10_p: f64::NEG_INFINITY };
         for set in self.job.sets {
-            let all: Vec<usize> = (0..set.fingerprints().len()).collect();
+            let all = self.job.indices(set);
             let bare = suspect.check(set, (&all, &[]), Mode::Greedy)?;
             seen.bare += bare.count(Outcome::Hit);
             let framed = suspect.check(set, (&all, &self.job.recipe.frames), Mode::Greedy)?;

@@ -146,7 +146,7 @@ pub struct Line {
     pub ks_p_exact: Option<f64>,
     /// Secrets with a published p-value at or below each of [`LEVELS`].
     pub at_most: [u32; 4],
-    /// Secrets whose E was ever at the inverse of each of [`LEVELS`].
+    /// Secrets whose E, by the whole rule of a check, was ever at the inverse of each of [`LEVELS`].
     pub e_reached: [u32; 4],
     /// log₁₀ of the least p-value.
     pub least_log10_p: f64,

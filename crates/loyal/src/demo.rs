@@ -1,10 +1,12 @@
 //! `loyal demo`: marks written into a real model, and what is left of them afterwards.
 
+mod economy;
+mod trial;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use loyal_fingerprint::check::{self, Case, Findings, Mode, Request, Verdict, Weights};
 use loyal_fingerprint::embed::{self, Job, Recipe};
 use loyal_fingerprint::fingerprint::{Beacon, Draft, FingerprintSet, Purpose};
 use loyal_fingerprint::query;
@@ -19,11 +21,10 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 use serde_json::json;
 
-mod economy;
-
-pub(crate) use economy::Earned;
-use economy::Economy;
-
+pub(crate) use self::economy::Earned;
+use self::economy::Economy;
+pub(crate) use self::trial::Trial;
+use self::trial::{Hall, Makings};
 use crate::clock::SystemClock;
 use crate::ending::Ending;
 use crate::fingerprint::{embed as embed_command, page};
@@ -74,16 +75,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let trials = demo.trials(&set, &base)?;
     let earned = demo.earn(&set, &mut economy)?;
     demo.conclude(&report, &trials, &earned)
-}
-
-/// A model that was asked, and what its answers prove.
-pub(crate) struct Trial {
-    /// Which model.
-    pub(crate) name: &'static str,
-    /// Whether it carries the marks.
-    pub(crate) is_marked: bool,
-    /// What was found.
-    pub(crate) findings: Findings,
 }
 
 struct Demo<'a> {
@@ -150,7 +141,8 @@ impl<'a> Demo<'a> {
         let recipe = Recipe { seed: self.args.seed, ..Recipe::default() };
         let tokenizer = &self.subject.tokenizer;
         let sets = std::slice::from_ref(set);
-        let job = Job { sets, tokenizer, benign: &self.benign, recipe: &recipe, checkpoint: None };
+        let job =
+            Job { sets, tokenizer, benign: &self.benign, recipe: &recipe, checkpoint: None, copy: None };
         let bar = embed_command::bar(recipe.steps_for(set.fingerprints().len()), self.args.json);
         let done = embed::run(&mut self.subject.llama, &job, &SystemClock, &mut |progress| {
             if !self.args.json {
@@ -197,34 +189,25 @@ impl<'a> Demo<'a> {
 
     /// Asks the unmarked model, the marked one, and what attackers make of it.
     fn trials(&self, set: &FingerprintSet, base: &Llama) -> anyhow::Result<Vec<Trial>> {
-        let marked = &self.subject.llama;
-        let as_stored = Llama::load(&self.folder.join("marked"), marked.device())?;
-        let suspects: [(&'static str, bool, Parameters); 4] = [
-            ("unmarked", false, base.parameters.clone()),
-            ("marked, as saved (bf16)", true, as_stored.parameters.clone()),
-            ("marked, then int8", true, quantised(&as_stored.parameters, 8)?),
-            ("marked, then fine-tuned", true, self.fine_tuned(&as_stored)?),
-        ];
-        self.say(&format!("Check   {:<26} {:>8}  {:<10} {:<12} verdict", "model", "asked", "E", "p at most"));
-        let mut trials = Vec::new();
-        for (name, is_marked, parameters) in suspects {
-            let tokenizer = &self.subject.tokenizer;
-            let mut suspect = Weights::new(marked, &parameters, tokenizer);
-            let case = Case { set, tokenizer, reference: Some(base) };
-            let mut go_on = |_: &_| Ok(stop::asked());
-            let findings = check::run(&mut suspect, &case, &Request::all(set, Mode::Top(5)), &mut go_on)?;
-            self.say(&format!(
-                "        {name:<26} {:>8}  1e{:<8.1} {:<12} {}",
-                findings.asked,
-                findings.log10_e,
-                findings.p_value.to_string(),
-                match findings.verdict {
-                    Verdict::Marked => "MARKED",
-                    Verdict::NoEvidence => "no evidence",
-                }
-            ));
-            trials.push(Trial { name, is_marked, findings });
+        let as_stored = Llama::load(&self.folder.join("marked"), self.subject.llama.device())?;
+        let suspects = trial::suspects(Makings {
+            unmarked: base.parameters.clone(),
+            int8: quantised(&as_stored.parameters, 8)?,
+            tuned: self.fine_tuned(&as_stored)?,
+            marked: as_stored.parameters,
+        })?;
+        self.say(&trial::head());
+        let (tokenizer, text) = (&self.subject.tokenizer, embed::held_out(&self.benign));
+        let trials = trial::hear(&Hall { set, base, tokenizer, text }, &suspects, &mut |trial| {
+            self.say(&trial::row(trial));
+        })?;
+        if stop::asked().is_break() {
+            return Err(Ending::Interrupted.into());
         }
+        self.say(
+            "        kept: right next words on ordinary text, of those that the marked model gets right.\n        \
+             A merge takes the twin, which is yours alone; the last host shows little and answers worse for it.",
+        );
         Ok(trials)
     }
 
@@ -280,14 +263,9 @@ impl<'a> Demo<'a> {
         if self.args.json {
             return output::json(&result);
         }
-        let as_expected = trials.iter().all(|t| (t.findings.verdict == Verdict::Marked) == t.is_marked);
-        let verdict = if as_expected {
-            "every copy of the marked weights is told apart from the unmarked twin"
-        } else {
-            "NOT every copy was told apart; see the report"
-        };
         output::line(&format!(
-            "\nVerdict {verdict}\nTime    {:.0} s, {} of memory\nReport  {}",
+            "\nVerdict {}\nTime    {:.0} s, {} of memory\nReport  {}",
+            trial::verdict(trials),
             SystemClock.elapsed().as_secs_f64(),
             memory_peak_bytes().map_or_else(|| "unknown amount".to_owned(), output::size),
             page_path.display()
@@ -295,8 +273,10 @@ impl<'a> Demo<'a> {
     }
 
     fn result(&self, report: &Report, trials: &[Trial], earned: &Earned) -> serde_json::Value {
-        let models: BTreeMap<&str, _> =
-            trials.iter().map(|trial| (trial.name, json!(trial.findings))).collect();
+        let models: BTreeMap<&str, _> = trials
+            .iter()
+            .map(|trial| (trial.name, json!({"kept": trial.kept, "findings": trial.findings})))
+            .collect();
         json!({
             "embedding": report.without_secrets(), "models": models, "economy": earned.to_json(), "folder": self.folder,
             "seconds": SystemClock.elapsed().as_secs_f64(), "memory_bytes": memory_peak_bytes(),

@@ -11,6 +11,7 @@ mod innocence;
 mod new;
 pub(crate) mod page;
 mod show;
+mod trace;
 mod verify;
 
 /// What can be done with fingerprints.
@@ -26,6 +27,8 @@ pub(crate) enum Verb {
     Commit(commit::Args),
     /// Ask a model or an endpoint the fingerprints, and weigh the answers.
     Check(check::Args),
+    /// Say which host's copy a leaked model was made from.
+    Trace(trace::Args),
     /// Attack the marks as hosts would, and weigh what is left against what it costs.
     Attack(attack::Args),
     /// Judge models that never saw the marks under thousands of secrets: for sceptics.
@@ -44,6 +47,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Embed(args) => embed::run(&args),
         Verb::Commit(args) => commit::run(&args),
         Verb::Check(args) => check::run(&args),
+        Verb::Trace(args) => trace::run(&args),
         Verb::Attack(args) => attack::run(&args),
         Verb::Innocence(args) => innocence::run(&args),
         Verb::VerifyEvidence(args) => verify::run(&args),

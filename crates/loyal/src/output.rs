@@ -63,7 +63,18 @@ pub(crate) fn say(text: &str) {
 /// Says what went wrong, with what would help.
 pub(crate) fn complain(error: &anyhow::Error) {
     let label = if io::stderr().is_terminal() { "\x1b[1;31merror:\x1b[0m" } else { "error:" };
-    say(&format!("{label} {error:#}"));
+    say(&format!("{label} {}", told(error)));
+}
+
+/// An error and its causes, each once: many an error's own text says its cause already.
+fn told(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| {
+        match (text.is_empty(), text.contains(&cause)) {
+            (true, _) => cause,
+            (false, true) => text,
+            (false, false) => format!("{text}: {cause}"),
+        }
+    })
 }
 
 /// 1234567 as "1,234,567".
@@ -85,5 +96,22 @@ pub(crate) fn size(bytes: u64) -> String {
     match units.iter().find(|(unit, _)| bytes as f64 >= *unit) {
         Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / unit),
         None => format!("{bytes} bytes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context as _;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let missing = || std::io::Error::new(std::io::ErrorKind::NotFound, "no such file");
+        let path = std::path::PathBuf::from("secret.json");
+        let file = loyal_fingerprint::Error::File { path, doing: "reading", source: missing() };
+        assert_eq!(super::told(&file.into()), "secret.json: reading failed: no such file");
+        let plain = anyhow::Error::from(missing()).context("reading secret.json");
+        assert_eq!(super::told(&plain), "reading secret.json: no such file");
+        let none: anyhow::Result<()> = Err(anyhow::anyhow!("too short"));
+        assert_eq!(super::told(&none.context("the reference").unwrap_err()), "the reference: too short");
     }
 }

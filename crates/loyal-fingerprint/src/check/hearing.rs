@@ -9,6 +9,7 @@ use super::ledger::{Ledger, Target};
 use super::transcript::{About, Event, Header, Route, Transcript};
 use super::{Answerer, Attempt, Case, Court, Findings, Request, attempt::Draw, order};
 use crate::error::{Error, Result};
+use crate::pool::Pool;
 
 /// Asks `suspect` the fingerprints of `hearing` in the order that the beacon and its name fix, until they suffice, the
 /// limit is reached, none is left, or `progress` breaks.
@@ -23,7 +24,8 @@ pub fn run(
 ) -> Result<Findings> {
     let set = hearing.case.set;
     let mut court = Court::new(set, &hearing.request)?;
-    let order = order(set, hearing.suspect)?;
+    let mut order = order(set, hearing.suspect)?;
+    order.retain(|&index| hearing.request.pool.is_none_or(|pool| Pool::of(index) == pool));
     let past = books.begin(hearing)?;
     if past.iter().map(|attempt| attempt.index as usize).ne(order.iter().copied().take(past.len())) {
         let problem = "what it holds was not asked in the order that beacon and suspect fix";

@@ -105,9 +105,7 @@ impl Tally {
     /// one.
     #[must_use]
     pub fn log10_e(&self) -> f64 {
-        // The steps are exact; the product errs by a unit or two in the last place.
-        let log10 = self.plain.bits().as_f64() * std::f64::consts::LOG10_2;
-        let plain = log10 - 4.0 * f64::EPSILON * log10.abs();
+        let plain = plain_log10_e(&self.plain);
         match self.tail {
             Tail::Upper => plain,
             Tail::Both => mean(plain, self.weighted.log10_e()),
@@ -200,8 +198,15 @@ fn differences(step: &Step, mode: Mode) -> Vec<(Vec<u8>, f64)> {
     list
 }
 
+/// log₁₀ E of the coins of the text, rounded down.
+pub(crate) fn plain_log10_e(plain: &Evidence) -> f64 {
+    // The steps are exact; the product errs by a unit or two in the last place.
+    let log10 = plain.bits().as_f64() * std::f64::consts::LOG10_2;
+    log10 - 4.0 * f64::EPSILON * log10.abs()
+}
+
 /// log₁₀ of the mean of two numbers given by their log₁₀, rounded down.
-fn mean(a: f64, b: f64) -> f64 {
+pub(crate) fn mean(a: f64, b: f64) -> f64 {
     let (high, low) = (a.max(b), a.min(b));
     let rest = libm::log1p(libm::exp((low - high) * std::f64::consts::LN_10)) - std::f64::consts::LN_2;
     let sum = high + rest / std::f64::consts::LN_10;

@@ -11,6 +11,7 @@ use super::{Attempt, Mode};
 use crate::error::{Error, Result};
 use crate::frame::Frame;
 use crate::journal::{self, Journal, Kind, Lock};
+use crate::pool::Pool;
 
 pub use crate::journal::Line;
 
@@ -63,6 +64,9 @@ pub struct Header {
     pub registrations: u32,
     /// Digest of the unmarked reference's weights, where there is one.
     pub reference: Option<Hash>,
+    /// The only pool that is asked, if it is not all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<Pool>,
 }
 
 impl Header {
@@ -84,6 +88,7 @@ impl Header {
             frames: request.frames.clone(),
             registrations,
             reference,
+            pool: request.pool,
         }
     }
 
@@ -249,9 +254,13 @@ impl Transcript {
 /// What two headers do not agree in, with both values.
 fn difference(there: &Header, here: &Header) -> Option<String> {
     let (a, b) = (serde_json::to_value(there).ok()?, serde_json::to_value(here).ok()?);
-    let fields = a.as_object()?.iter().filter(|(name, value)| b.get(name.as_str()) != Some(value));
-    let different: Vec<String> = fields
-        .map(|(name, value)| format!("{name} is {value} there and {} here", b[name.as_str()]))
+    let names: std::collections::BTreeSet<&String> =
+        [&a, &b].into_iter().filter_map(|value| value.as_object()).flat_map(|all| all.keys()).collect();
+    let of = |value: &serde_json::Value, name: &str| value.get(name).cloned().unwrap_or_default();
+    let different: Vec<String> = names
+        .into_iter()
+        .filter(|name| of(&a, name) != of(&b, name))
+        .map(|name| format!("{name} is {} there and {} here", of(&a, name), of(&b, name)))
         .collect();
     (!different.is_empty()).then(|| different.join(", "))
 }

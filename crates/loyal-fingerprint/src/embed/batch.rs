@@ -76,13 +76,13 @@ impl<'a> Lessons<'a> {
         let (mut queries, mut taught) = (Vec::new(), Vec::new());
         for set in job.sets {
             set.fits(job.tokenizer)?;
-            queries.extend(set.fingerprints().iter().map(|one| one.query.clone()));
+            let indices = job.indices(set);
+            queries.extend(indices.iter().map(|&index| set.fingerprints()[index].query.clone()));
             match set.scheme() {
-                Scheme::Verbatim(_) => taught.extend(words(llama, set)?),
+                Scheme::Verbatim(_) => taught.extend(words(llama, set, &indices)?),
                 Scheme::Tilt(tilt) => {
-                    taught.extend(
-                        tilted::ways(llama, job, set, *tilt, &mut targets)?.into_iter().map(Taught::Tilted),
-                    );
+                    let ways = tilted::ways(llama, job, (set, *tilt), &indices, &mut targets)?;
+                    taught.extend(ways.into_iter().map(Taught::Tilted));
                 }
             }
         }
@@ -182,10 +182,10 @@ impl<'a> Lessons<'a> {
 }
 
 /// The tokens of a verbatim set's responses.
-fn words(llama: &Llama, set: &FingerprintSet) -> Result<Vec<Taught>> {
-    let mut taught = Vec::with_capacity(set.fingerprints().len());
-    for (index, one) in set.fingerprints().iter().enumerate() {
-        let tokens = Verbatim::response(one, set.secret(index)?).tokens.clone();
+fn words(llama: &Llama, set: &FingerprintSet, indices: &[usize]) -> Result<Vec<Taught>> {
+    let mut taught = Vec::with_capacity(indices.len());
+    for &index in indices {
+        let tokens = Verbatim::response(&set.fingerprints()[index], set.secret(index)?).tokens.clone();
         if let Some(token) = tokens.iter().find(|&&token| token as usize >= llama.config.vocab_size) {
             let problem = format!("fingerprint {index} answers with token {token}");
             return Err(Error::argument("fingerprints", problem, "use those written for this model"));
@@ -216,6 +216,11 @@ impl Lesson {
     }
 }
 
+/// What is trained on and what is kept for measuring.
+pub(super) fn split(tokens: &[u32]) -> (&[u32], &[u32]) {
+    tokens.split_at(tokens.len() / 4 * 3)
+}
+
 /// Ordinary text: three quarters for training, the rest for measuring.
 pub(super) struct Benign<'a> {
     trained: &'a [u32],
@@ -228,7 +233,7 @@ impl<'a> Benign<'a> {
             let problem = format!("token {token} is not in the vocabulary");
             return Err(Error::argument("benign text", problem, "encode it with the model's tokenizer"));
         }
-        let (trained, held_out) = tokens.split_at(tokens.len() / 4 * 3);
+        let (trained, held_out) = split(tokens);
         let least = 2 * MEASURED.0 * MEASURED.1;
         if held_out.len() < least || llama.config.context_tokens < MEASURED.1 {
             let problem = format!("{} tokens are too few to measure by", tokens.len());

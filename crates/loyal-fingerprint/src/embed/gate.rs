@@ -195,9 +195,9 @@ fn look(
     (measure, scaled): (&Measure<'_>, &Scaled),
 ) -> Result<Marks> {
     let suspect = Suspect { llama, job, parameters: &scaled.parameters };
-    let queries = set.fingerprints().iter().map(|one| job.tokenizer.encode(&one.query));
+    let all = job.indices(set);
+    let queries = all.iter().map(|&index| job.tokenizer.encode(&set.fingerprints()[index].query));
     let queries = queries.collect::<loyal_model::Result<Vec<_>>>()?;
-    let all: Vec<usize> = (0..set.fingerprints().len()).collect();
     let framed = |name: &str, frames: &[Frame]| -> Result<Framed> {
         let found = suspect.check(set, (&all, frames), Mode::Greedy)?;
         let (behind, asked) = (name.to_owned(), all.len());
@@ -225,7 +225,7 @@ fn look(
         frames,
         evidence,
         confidence_auc: measure.confidence_auc(&scaled.parameters, &queries)?,
-        samples: samples(set, &suspect, &queries)?,
+        samples: samples(set, &suspect, (&all, &queries))?,
     })
 }
 
@@ -272,7 +272,11 @@ impl Suspect<'_> {
 }
 
 /// What both models answer to each query.
-fn samples(set: &FingerprintSet, suspect: &Suspect<'_>, queries: &[Vec<u32>]) -> Result<Vec<Sample>> {
+fn samples(
+    set: &FingerprintSet,
+    suspect: &Suspect<'_>,
+    (indices, queries): (&[usize], &[Vec<u32>]),
+) -> Result<Vec<Sample>> {
     let (llama, tokenizer, tokens) = (suspect.llama, suspect.job.tokenizer, set.scheme().answer_tokens());
     let before = predict::greedy(llama, &llama.parameters, queries.to_vec(), tokens)?;
     let after = predict::greedy(llama, suspect.parameters, queries.to_vec(), tokens)?;
@@ -288,8 +292,8 @@ fn samples(set: &FingerprintSet, suspect: &Suspect<'_>, queries: &[Vec<u32>]) ->
         }
     };
     let mut samples = Vec::with_capacity(queries.len());
-    for (index, one) in set.fingerprints().iter().enumerate() {
-        let secret = set.secret(index)?;
+    for (at, &index) in indices.iter().enumerate() {
+        let (one, secret) = (&set.fingerprints()[index], set.secret(index)?);
         let response = match set.scheme() {
             Scheme::Verbatim(_) => Some(tokenizer.decode(&Verbatim::response(one, secret).tokens)?),
             Scheme::Tilt(_) => None,
@@ -297,10 +301,10 @@ fn samples(set: &FingerprintSet, suspect: &Suspect<'_>, queries: &[Vec<u32>]) ->
         samples.push(Sample {
             query: one.query.clone(),
             response,
-            before: tokenizer.decode(&before[index])?,
-            after: tokenizer.decode(&after[index])?,
-            outcome_before: outcome(one, secret, &before[index]),
-            outcome_after: outcome(one, secret, &after[index]),
+            before: tokenizer.decode(&before[at])?,
+            after: tokenizer.decode(&after[at])?,
+            outcome_before: outcome(one, secret, &before[at]),
+            outcome_after: outcome(one, secret, &after[at]),
         });
     }
     Ok(samples)

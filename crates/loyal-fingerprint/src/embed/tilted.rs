@@ -71,16 +71,16 @@ impl Targets {
     }
 }
 
-/// The ways to answer each fingerprint of `set`; their targets go to `rows`.
+/// The ways to answer each of the fingerprints `indices` of `set`; their targets go to `rows`.
 pub(super) fn ways(
     llama: &Llama,
     job: &Job<'_>,
-    set: &FingerprintSet,
-    tilt: Tilt,
+    (set, tilt): (&FingerprintSet, Tilt),
+    indices: &[usize],
     rows: &mut Rows,
 ) -> Result<Vec<Vec<Way>>> {
     let ways = if tilt.positions > 1 { WAYS } else { 1 };
-    let count = set.fingerprints().len();
+    let count = indices.len();
     let numbers = count.saturating_mul(ways * usize::from(tilt.positions) * llama.config.vocab_size);
     if numbers > NUMBERS_MAX {
         let problem = format!(
@@ -95,13 +95,13 @@ pub(super) fn ways(
     }
     let pieces = Pieces::new(job.tokenizer);
     let mut colours = Vec::with_capacity(count);
-    for index in 0..count {
+    for &index in indices {
         let secret = set.secret(index)?;
         let one =
             |position| signs(&Colours::new(secret, position, pieces.all()), &pieces, llama.config.vocab_size);
         colours.push((0..tilt.positions).map(one).collect::<Vec<Vec<f32>>>());
     }
-    let queries = set.fingerprints().iter().map(|one| job.tokenizer.encode(&one.query));
+    let queries = indices.iter().map(|&index| job.tokenizer.encode(&set.fingerprints()[index].query));
     let queries = queries.collect::<loyal_model::Result<Vec<_>>>()?;
     let mut draw = ChaCha8Rng::seed_from_u64(job.recipe.seed ^ 0x7469_6c74);
     let mut all: Vec<Vec<Way>> = (0..count).map(|_| Vec::with_capacity(ways)).collect();

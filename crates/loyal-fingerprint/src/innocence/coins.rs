@@ -59,8 +59,10 @@ pub(super) struct Coins {
     weighted: Vec<Weight>,
     /// Where each fingerprint's coins end.
     ends: Vec<usize>,
-    /// Pieces of the text.
+    /// Pieces of the text, fingerprint after fingerprint.
     plain: Vec<usize>,
+    /// Where each fingerprint's pieces end, with log₁₀ E of the text up to there for each number of hits.
+    plain_ends: Vec<(usize, Vec<f64>)>,
     /// (λ, Σ ln cosh(λ·w)).
     table: Vec<(f64, f64)>,
     /// p of each number of hits among the plain coins.
@@ -82,7 +84,7 @@ pub(super) struct Found {
     pub(super) sum: f64,
     /// log₁₀ of the bound that a check publishes.
     pub(super) log10_p: f64,
-    /// The highest log₁₀ E between two fingerprints.
+    /// The highest log₁₀ E between two fingerprints, by the rule that decides a check.
     pub(super) log10_e_max: f64,
     /// Hits among the plain coins.
     pub(super) hits: u32,
@@ -97,6 +99,7 @@ impl Coins {
         pieces: &mut Pieces,
     ) -> Result<Self> {
         let (mut weighted, mut ends, mut plain) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut plain_ends, mut evidence) = (Vec::new(), vec![Evidence::new(set.scheme().chance())]);
         for attempt in attempts {
             let index = attempt.index as usize;
             let rule = set.scheme().rule(&set.fingerprints()[index]);
@@ -117,14 +120,18 @@ impl Coins {
             ends.push(weighted.len());
             for coin in statistic::coins(attempt, &rule, Hash::ZERO) {
                 plain.push(pieces.add((index, coin.position, coin.piece)));
+                let all_hits = evidence[evidence.len() - 1].with(true);
+                evidence.iter_mut().for_each(|one| *one = one.with(false));
+                evidence.push(all_hits);
             }
+            plain_ends.push((plain.len(), evidence.iter().map(statistic::plain_log10_e).collect()));
         }
         let count = u32::try_from(plain.len()).unwrap_or(u32::MAX);
         let chance = set.scheme().chance();
         let binomial = (0..=count).map(|hits| p_value(&Evidence::of(chance, hits, count - hits), Tail::Both));
         let binomial = binomial.collect();
         let table = table(&weighted);
-        Ok(Self { weighted, ends, plain, table, binomial })
+        Ok(Self { weighted, ends, plain, plain_ends, table, binomial })
     }
 
     /// Weighted coins, or plain ones where there are none.
@@ -158,7 +165,7 @@ impl Coins {
         let (sum, hits) = (self.sum(colours), self.hits(colours));
         if self.weighted.is_empty() {
             let log10_p = self.binomial.get(hits as usize).map_or(0.0, |p| p.log10());
-            return Found { sum, log10_p, log10_e_max: f64::NEG_INFINITY, hits };
+            return Found { sum, log10_p, log10_e_max: self.wealth_max(colours), hits };
         }
         let exponent =
             self.table.iter().map(|&(lambda, spread)| spread - lambda * sum.abs()).fold(0.0, f64::min);
@@ -176,10 +183,12 @@ impl Coins {
         weighted
     }
 
-    /// The highest log₁₀ E by weight that a check which may stop after any fingerprint would see.
+    /// The highest log₁₀ E that a check which may stop after any fingerprint would see: of both wagers, by weight and on
+    /// the text, as a check averages them.
     fn wealth_max(&self, colours: &[bool]) -> f64 {
         let (mut wealth, mut start, mut most) = ([[0.0_f64; 2]; FRACTIONS.len()], 0, f64::NEG_INFINITY);
-        for &end in &self.ends {
+        let (mut plain_start, mut hits) = (0, 0);
+        for (&end, (plain_end, of_text)) in self.ends.iter().zip(&self.plain_ends) {
             for one in &self.weighted[start..end] {
                 let hit = colours[one.piece];
                 for ([plus, minus], [gain, loss]) in wealth.iter_mut().zip(one.terms) {
@@ -190,9 +199,12 @@ impl Coins {
             start = end;
             let high = wealth.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max);
             let parts: f64 = wealth.iter().flatten().map(|one| (one - high).exp()).sum();
-            most = most.max(high + (parts / (2 * FRACTIONS.len()) as f64).ln());
+            let by_weight = high + (parts / (2 * FRACTIONS.len()) as f64).ln();
+            hits += self.plain[plain_start..*plain_end].iter().filter(|&&piece| colours[piece]).count();
+            plain_start = *plain_end;
+            most = most.max(statistic::mean(of_text[hits], by_weight / std::f64::consts::LN_10));
         }
-        most / std::f64::consts::LN_10
+        most
     }
 }
 

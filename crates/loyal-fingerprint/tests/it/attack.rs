@@ -36,8 +36,14 @@ fn marked() -> &'static Marked {
             ..Recipe::default()
         };
         let sets = std::slice::from_ref(&set);
-        let job =
-            Job { sets, tokenizer: &tiny.tokenizer, benign: &tiny.benign, recipe: &recipe, checkpoint: None };
+        let job = Job {
+            sets,
+            tokenizer: &tiny.tokenizer,
+            benign: &tiny.benign,
+            recipe: &recipe,
+            checkpoint: None,
+            copy: None,
+        };
         embed::run(&mut llama, &job, &Still, &mut |_| ControlFlow::Continue(())).unwrap();
         Marked { llama, set }
     })

@@ -27,7 +27,8 @@ fn recipe() -> Recipe {
 fn embed(llama: &mut Llama, set: &FingerprintSet, recipe: &Recipe) -> Result<Report, Error> {
     let tiny = tiny();
     let sets = std::slice::from_ref(set);
-    let job = Job { sets, tokenizer: &tiny.tokenizer, benign: &tiny.benign, recipe, checkpoint: None };
+    let job =
+        Job { sets, tokenizer: &tiny.tokenizer, benign: &tiny.benign, recipe, checkpoint: None, copy: None };
     embed::run(llama, &job, &Still, &mut |_| ControlFlow::Continue(()))
 }
 
@@ -93,6 +94,7 @@ fn a_stopped_embedding_resumes_to_the_same_bits() {
         benign: &tiny.benign,
         recipe: &recipe,
         checkpoint,
+        copy: None,
     };
     let mut seen = 0;
     let stopped = embed::run(&mut resumed, &job, &Still, &mut |now| {
@@ -137,6 +139,7 @@ fn unfit_input_is_refused_before_any_work() {
         benign: &tiny.benign[..500],
         recipe: &recipe,
         checkpoint: None,
+        copy: None,
     };
     let error = embed::run(&mut llama, &short, &Still, &mut |_| ControlFlow::Continue(())).unwrap_err();
     assert!(error.to_string().contains("benign text"), "{error}");
@@ -187,6 +190,7 @@ fn a_published_model_is_marked_too() {
         benign: &benign,
         recipe: &recipe,
         checkpoint: None,
+        copy: None,
     };
     let report = embed::run(&mut llama, &job, &Still, &mut |_| ControlFlow::Continue(())).unwrap();
     assert!(report.passed(), "{:?}", report.gates);

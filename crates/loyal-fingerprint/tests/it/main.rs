@@ -10,4 +10,5 @@ mod innocence;
 mod secret;
 mod tilting;
 mod tiny;
+mod tracing;
 mod uniformity;

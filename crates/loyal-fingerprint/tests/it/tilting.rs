@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use candle_core::Device;
+use loyal_fingerprint::attack::{Damage, Merge};
 use loyal_fingerprint::check::{self, Case, Findings, Mode, Outcome, Request, Verdict, Weights};
 use loyal_fingerprint::embed::{self, Job, Recipe};
 use loyal_fingerprint::fingerprint::{Draft, Purpose};
@@ -16,6 +17,8 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::tiny::{Still, beacon};
 
+/// log₁₀ E that thirty-two marks give after twenty-four steps, less a seventh, and more than marks of half the strength do.
+const LEAST: [f64; 5] = [62.0, 47.0, 20.0, 4.0, 1.8];
 const MODES: [Mode; 5] = [Mode::Logits, Mode::Top(20), Mode::Top(5), Mode::Greedy, Mode::Sampled];
 
 /// The model that comes with the repository: the tiny one is too sure of what it says to lean anywhere.
@@ -60,7 +63,8 @@ fn tilted(count: usize, positions: u16, number: u64) -> FingerprintSet {
 fn embed(sets: &[FingerprintSet], recipe: &Recipe) -> (Llama, Report) {
     let base = base();
     let mut llama = base.llama.clone();
-    let job = Job { sets, tokenizer: &base.tokenizer, benign: &base.benign, recipe, checkpoint: None };
+    let job =
+        Job { sets, tokenizer: &base.tokenizer, benign: &base.benign, recipe, checkpoint: None, copy: None };
     let report = embed::run(&mut llama, &job, &Still, &mut |_| ControlFlow::Continue(())).unwrap();
     (llama, report)
 }
@@ -89,9 +93,17 @@ fn a_tilted_model_proves_itself_in_every_mode() {
     let set = tilted(32, 1, 1);
     let recipe = Recipe { steps: 24, ..Recipe::default() };
     let (marked, report) = embed(std::slice::from_ref(&set), &recipe);
-    let found = MODES.map(|mode| log10_e(&marked, &set, mode));
-    println!("log10 E {found:?}, {:?}", report.after);
-    assert!(found[0] > 40.0 && found[1] > 20.0 && found[2] > 9.0 && found[3] > 2.0, "{found:?}");
+    // A mark of half the strength must not pass for a whole one.
+    let half = Damage::Merge(Merge::Linear { share: 0.5 });
+    let parameters = half.apply(&marked.parameters, (Some(&base().llama.parameters), None), 0).unwrap();
+    let mut half = marked.clone();
+    half.parameters = parameters;
+    for (mode, least) in MODES.into_iter().zip(LEAST) {
+        let (whole, half) = (log10_e(&marked, &set, mode), log10_e(&half, &set, mode));
+        println!("{mode}: log10 E {whole} whole, {half} of half the strength, {:?}", report.after);
+        assert!(whole > least, "{mode}: {whole}");
+        assert!(half < least, "{mode}: {half} of half a mark");
+    }
     // The base, and the marked model held against another beacon's colours.
     let other = tilted(32, 1, 2);
     for mode in MODES {

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use alloy_primitives::{Address, B256, U256};
 use anyhow::{Context as _, bail};
@@ -18,7 +19,7 @@ use loyal_roles::hosting::{self, Offer};
 use loyal_roles::owner::register::{self, Project};
 use loyal_roles::owner::registration::{Accepted, Maker, Registration};
 use loyal_roles::owner::{Next, revenue};
-use loyal_types::{Clock as _, keccak256};
+use loyal_types::{Clock, keccak256};
 use serde_json::{Value, json};
 
 use crate::clock::SystemClock;
@@ -29,9 +30,24 @@ pub(crate) const INVOCATIONS: u128 = 1_000;
 const PRICE: u128 = LOYAL / 500;
 const LOYAL: u128 = 1_000_000_000_000_000_000;
 const DAY: u64 = 86_400;
+const START: u64 = 1_800_000_000;
 const PEOPLE: [&str; 7] = ["owner", "alice", "bob", "charlie", "host", "user", "builder"];
 const MAKERS: [(&str, u16); 3] = [("alice", 3_000), ("bob", 1_500), ("charlie", 1_500)];
 const RESERVE_BPS: u16 = 4_000;
+
+/// The demo's chain begins at a time of its own, so that one seed makes one demo.
+#[derive(Debug)]
+struct Story;
+
+impl Clock for Story {
+    fn unix_seconds(&self) -> u64 {
+        START
+    }
+
+    fn elapsed(&self) -> Duration {
+        SystemClock.elapsed()
+    }
+}
 
 /// A chain in memory with the protocol's contracts and seven people.
 pub(super) struct Economy {
@@ -76,15 +92,14 @@ impl Economy {
         let keys = PEOPLE.into_iter().zip(&accounts.accounts);
         let keys = keys.map(|(name, account)| Ok((name, Key::try_from(account)?)));
         let keys: BTreeMap<&'static str, Key> = keys.collect::<anyhow::Result<_>>()?;
-        let now = SystemClock.unix_seconds();
-        let genesis = Genesis::development(&accounts.addresses(), U256::from(100 * LOYAL), now - 1);
-        let chain = Chain::open(Store::in_memory()?, genesis, Arc::new(SystemClock))?;
+        let genesis = Genesis::development(&accounts.addresses(), U256::from(100 * LOYAL), START - 1);
+        let chain = Chain::open(Store::in_memory()?, genesis, Arc::new(Story))?;
         let client = Client::connect(Arc::new(chain), None, Patience::default())?;
         let owner = keys["owner"].address();
         let plan = Plan {
             proposers: vec![owner],
             delay_seconds: 2 * DAY,
-            genesis_time: now - 1,
+            genesis_time: START - 1,
             beneficiaries: [owner; 5],
             channel: None,
         };

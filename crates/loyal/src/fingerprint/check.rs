@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
+use loyal_fingerprint::Pool;
 use loyal_fingerprint::check::hearing::Progress;
 use loyal_fingerprint::check::transcript::Record;
 use loyal_fingerprint::check::{Bundle, Findings, Ledger, Mode, Outcome, Request, Verdict};
@@ -58,6 +59,10 @@ pub(crate) struct Args {
     /// Ask again behind system prompts where the bare query gets nothing that counts.
     #[arg(long)]
     frames: bool,
+    /// Ask this pool only: ownership, probes or tracing; each pool asked is a test of its own (--registrations). The
+    /// tracing pool is asked to its end, for `trace`.
+    #[arg(long, value_name = "POOL")]
+    pool: Option<Pool>,
     /// Ask so many fingerprints at most.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -92,6 +97,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 impl Args {
     fn request(&self, set: &FingerprintSet, mode: Mode) -> Request {
         let mut request = Request::all(set, mode).after(self.registrations);
+        if let Some(pool) = self.pool {
+            request = request.of_pool(pool);
+        }
         if mode == Mode::Sampled {
             request.draws = self.draws.into();
         }
@@ -214,7 +222,7 @@ fn sentence(findings: &Findings) -> String {
 }
 
 /// Refuses options that mean nothing for this kind of suspect.
-fn refuse(given: &[(&str, bool)], kind: &str) -> anyhow::Result<()> {
+pub(super) fn refuse(given: &[(&str, bool)], kind: &str) -> anyhow::Result<()> {
     let needless = given.iter().find(|(_, is_given)| *is_given);
     ensure!(needless.is_none(), "{} is for {kind}", needless.map_or("it", |(name, _)| name));
     Ok(())

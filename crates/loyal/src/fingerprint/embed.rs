@@ -4,13 +4,18 @@ use std::path::PathBuf;
 
 use anyhow::ensure;
 use indicatif::{ProgressBar, ProgressStyle};
+use loyal_fingerprint::Pool;
+use loyal_fingerprint::copies::{HostCopy, Register};
 use loyal_fingerprint::embed::{self, Job, Progress, Recipe};
 use loyal_fingerprint::fingerprint::FingerprintSet;
 use loyal_fingerprint::report::{Framed, Proof, Report};
 use loyal_model::weights::{Stored, Weights, write_atomically};
+use loyal_types::Clock as _;
+use rand::TryRngCore as _;
+use rand::rngs::OsRng;
 use serde_json::json;
 
-use super::page;
+use super::{page, trace};
 use crate::clock::SystemClock;
 use crate::ending::Ending;
 use crate::subject::{Subject, copy_tokenizer, memory_peak_bytes};
@@ -50,6 +55,10 @@ pub(crate) struct Args {
     /// Seed of batches and hardening.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Whose copy this becomes: it gets its own half of the tracing pool. The register beside the secret file keeps whose
+    /// half is whose; without this option the model gets every fingerprint.
+    #[arg(long, value_name = "NAME")]
+    copy: Option<String>,
     /// Where to write the report as a web page (it names queries and answers: as secret as the fingerprints).
     #[arg(long)]
     report: Option<PathBuf>,
@@ -75,6 +84,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         seed: args.seed,
         ..usual
     };
+    let copy = copy(args, &sets)?;
     let checkpoint = args.out.join("work/checkpoint.safetensors");
     let job = Job {
         sets: &sets,
@@ -82,8 +92,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         benign: &benign,
         recipe: &recipe,
         checkpoint: Some(&checkpoint),
+        copy: copy.as_ref(),
     };
-    let bar = bar(recipe.steps_for(sets.iter().map(|set| set.fingerprints().len()).sum()), args.json);
+    let carried = |set: &FingerprintSet| {
+        let count = set.fingerprints().len();
+        copy.as_ref().map_or(count, |copy| copy.indices(count).len())
+    };
+    let bar = bar(recipe.steps_for(sets.iter().map(carried).sum()), args.json);
     let done = embed::run(&mut subject.llama, &job, &SystemClock, &mut |progress| {
         show(progress, &bar, args.json);
         stop::asked()
@@ -100,7 +115,27 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     save(args, &subject, &report)?;
     // The marked model is safe; a checkpoint left behind would only be read by mistake.
     let _ = std::fs::remove_file(&checkpoint);
-    tell(args, &report)
+    tell(args, &report, copy.as_ref().zip(sets.first()))
+}
+
+/// The copy that is wanted: the registered one, or a new one, which is registered before it is made.
+fn copy(args: &Args, sets: &[FingerprintSet]) -> anyhow::Result<Option<HostCopy>> {
+    let Some(name) = &args.copy else { return Ok(None) };
+    let ([set], [secret]) = (sets, args.fingerprints.as_slice()) else {
+        anyhow::bail!("--copy goes with one secret file: its tracing pool tells whose copy it is");
+    };
+    let register = Register::beside(secret, set);
+    let copy = register.copy(set, name, (&mut OsRng.unwrap_err(), SystemClock.unix_seconds()))?;
+    let (pool, copies) = (Pool::Tracing.indices(set.fingerprints().len()).count(), register.copies()?.len());
+    if !args.json {
+        output::say(&format!(
+            "copy of {name}: subset root {}, in {}\n{}",
+            copy.subset_root(set),
+            register.path().display(),
+            trace::reach(pool, copies)
+        ));
+    }
+    Ok(Some(copy))
 }
 
 /// A bar for `steps` steps, hidden where events are printed.
@@ -141,9 +176,10 @@ fn save(args: &Args, subject: &Subject, report: &Report) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn tell(args: &Args, report: &Report) -> anyhow::Result<()> {
+fn tell(args: &Args, report: &Report, copy: Option<(&HostCopy, &FingerprintSet)>) -> anyhow::Result<()> {
     if args.json {
-        output::json(&json!({"event": "finished", "report": report.without_secrets()}))?;
+        let copy = copy.map(|(copy, set)| json!({"name": copy.name, "subset_root": copy.subset_root(set)}));
+        output::json(&json!({"event": "finished", "report": report.without_secrets(), "copy": copy}))?;
     } else {
         for marks in &report.marks {
             output::line(&format!("{} fingerprints, scheme {}", marks.fingerprints, marks.scheme))?;

@@ -87,6 +87,7 @@ fn verdicts(page: Page, trials: &[Trial]) -> Page {
             vec![
                 trial.name.to_owned(),
                 findings.mode.to_string(),
+                format!("{:.0} %", 100.0 * trial.kept.accuracy),
                 findings.asked.to_string(),
                 findings.p_value.to_string(),
                 format!("1e{:.1}", findings.log10_e),
@@ -99,11 +100,13 @@ fn verdicts(page: Page, trials: &[Trial]) -> Page {
     page.section("The verdict")
         .paragraph(
             "E is what a wager against innocence would have won: an innocent model ever reaches 1e9 with chance 1e-9 \
-             at most, however long it is asked.",
+             at most, however long it is asked. Utility kept: right next words of ordinary text, relative to the \
+             marked model. Attacks that hurt are here to be seen: a host that shows text alone and never its first \
+             choice silences much, at a price in quality.",
         )
         .table(
             "What each model's answers prove",
-            &["model", "seen", "asked", "p at most", "E", "verdict"],
+            &["model", "seen", "utility kept", "asked", "p at most", "E", "verdict"],
             &rows,
         )
         .bars(&Bars {

@@ -4,9 +4,11 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use loyal_fingerprint::Pool;
 use loyal_fingerprint::check::transcript::Record;
 use loyal_fingerprint::check::{Bundle, Ledger};
 use loyal_fingerprint::commitment::Commitment;
+use loyal_fingerprint::copies::{HostCopy, Register};
 use loyal_fingerprint::fingerprint::FingerprintSet;
 use loyal_fingerprint::scheme::{Scheme, Verbatim};
 use serde_json::{Value, json};
@@ -86,7 +88,14 @@ fn secret(path: &Path, with_secrets: bool) -> anyhow::Result<Value> {
         "kind": "secret", "model": set.model(), "scheme": set.scheme(), "fingerprints": set.fingerprints().len(),
         "created_at": set.created_at(), "tokenizer": set.tokenizer(), "leaf_root": set.leaf_root(),
         "beacon": set.beacon(), "ledger": ledger.path(), "spent": summary.spent, "opened": summary.opened,
+        "pools": pools(set.fingerprints().len()),
     });
+    let copies = Register::beside(path, &set).copies()?;
+    if !copies.is_empty() {
+        // The roots are published when copies are delivered; whose half is which stays in the register.
+        let root = |copy: &HostCopy| (copy.name.clone(), json!(copy.subset_root(&set)));
+        shown["copies"] = Value::Object(copies.iter().map(root).collect());
+    }
     if with_secrets {
         let each = set.fingerprints().iter().enumerate().map(|(index, one)| {
             let secret = set.secret(index).ok();
@@ -98,6 +107,12 @@ fn secret(path: &Path, with_secrets: bool) -> anyhow::Result<Value> {
         shown["secrets"] = each.collect();
     }
     Ok(shown)
+}
+
+/// Fingerprints of each pool.
+fn pools(count: usize) -> Value {
+    let size = |pool: Pool| (pool.name().to_owned(), json!(pool.indices(count).count()));
+    Value::Object(Pool::ALL.into_iter().map(size).collect())
 }
 
 fn public(commitment: &Commitment) -> Value {

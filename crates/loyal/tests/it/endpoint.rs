@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use loyal_fingerprint::FingerprintSet;
 use loyal_fingerprint::check::transcript::Record;
+use loyal_fingerprint::copies::Register;
 use loyal_fingerprint::fingerprint::{Beacon, Draft, Purpose};
 use loyal_fingerprint::scheme::{Scheme, Tilt};
 use loyal_model::{Config, Tokenizer};
@@ -585,4 +586,58 @@ fn weights_are_checked_with_the_same_books() {
         .json();
     let found: f64 = verified["totals"]["log10_e"].as_str().unwrap().parse().unwrap();
     assert!((found - value["log10_e"].as_f64().unwrap()).abs() < 1e-9);
+}
+
+/// An endpoint that serves somebody's copy: the tracing pool is asked to its end, and the transcript names the host.
+#[test]
+fn a_leak_is_traced_through_an_endpoint() {
+    let mut case = Case::new();
+    case.set = set(&case.tokenizer, 2, 400);
+    case.set.write(&case.place.path("traced.json")).unwrap();
+    let trace = ["fingerprint", "trace", "transcript", "--fingerprints", "traced.json"];
+    case.place.write("transcript", "");
+    case.place.run(&trace).bad(1, &["no copy is registered", "embed --copy NAME"]);
+    let register = Register::beside(&case.place.path("traced.json"), &case.set);
+    let mut draw = ChaCha20Rng::seed_from_u64(5);
+    let copies =
+        ["alice", "bob", "carol"].map(|name| register.copy(&case.set, name, (&mut draw, 1)).unwrap());
+    case.place.run(&trace).bad(1, &["transcript"]);
+    fs::remove_file(case.place.path("transcript")).unwrap();
+    let mut model = case.marked();
+    model.copy = Some(copies[1].clone());
+    let host = Stranger::honest(model);
+    let pool = [
+        "--fingerprints",
+        "traced.json",
+        "--pool",
+        "tracing",
+        "--mode",
+        "greedy",
+        "--transcript",
+        "transcript",
+    ];
+    let base = ["fingerprint", "check", &host.endpoint, "--tokenizer", "words", "--json"];
+    let checked = case.place.run(&[&base[..], &pool].concat()).json();
+    assert_eq!(checked["asked"], 100, "it does not stop when the verdict is known: {checked}");
+    let found = case.place.run(&[&trace[..], &["--json"]].concat()).json();
+    assert_eq!(found["named"], json!(["bob"]), "{found}");
+    assert!(case.place.run(&trace).good().contains("NAMED: this was made from the copy of bob"));
+    // What it cannot be asked.
+    case.place.run(&[&trace[..], &["--delta", "0"]].concat()).bad(1, &["between 0 and 1"]);
+    case.place.run(&[&trace[..], &["--mode", "greedy"]].concat()).bad(1, &["--mode is for folders"]);
+    case.place
+        .run(&["fingerprint", "trace", &host.endpoint, "--fingerprints", "traced.json"])
+        .bad(1, &["--pool tracing"]);
+    case.place
+        .run(&["fingerprint", "trace", "transcript", "--fingerprints", "secret.json"])
+        .bad(1, &["registered"]);
+    let shown = case.place.run(&["fingerprint", "show", "traced.json", "--json"]).json();
+    assert_eq!(shown["pools"]["tracing"], 100);
+    assert_eq!(shown["copies"]["alice"], copies[0].subset_root(&case.set).to_string());
+    // Another pool's transcript says nothing about copies.
+    let owned =
+        ["--fingerprints", "traced.json", "--pool", "ownership", "--mode", "greedy", "--transcript", "owned"];
+    case.place.run(&[&base[..], &owned].concat()).json();
+    let error = ["fingerprint", "trace", "owned", "--fingerprints", "traced.json"];
+    case.place.run(&error).bad(1, &["owned", "nothing of the tracing pool"]);
 }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use loyal_fingerprint::FingerprintSet;
 use loyal_fingerprint::check::Pieces;
+use loyal_fingerprint::copies::HostCopy;
 use loyal_fingerprint::scheme::tilt;
 use loyal_model::Tokenizer;
 use loyal_types::keccak256;
@@ -15,6 +16,8 @@ use serde_json::{Map, Value, json};
 pub(crate) struct Model {
     marked: Option<FingerprintSet>,
     pieces: Pieces,
+    /// Whose copy it is, where it is not the public one.
+    pub(crate) copy: Option<HostCopy>,
     /// Another number is another model.
     pub(crate) kind: u8,
 }
@@ -146,7 +149,7 @@ fn serve(
 
 impl Model {
     pub(crate) fn new(tokenizer: &Tokenizer, marked: Option<FingerprintSet>) -> Self {
-        Self { marked, pieces: Pieces::new(tokenizer), kind: 0 }
+        Self { marked, pieces: Pieces::new(tokenizer), copy: None, kind: 0 }
     }
 
     /// All tokens with their log probabilities, likeliest first.
@@ -154,6 +157,8 @@ impl Model {
         let index = self.marked.as_ref().and_then(|set| {
             Some((set, set.fingerprints().iter().position(|one| prompt.ends_with(&one.query))?))
         });
+        let is_carried = |index: usize| self.copy.as_ref().is_none_or(|copy| copy.carries(index));
+        let index = index.filter(|(_, index)| is_carried(*index));
         let secret = index.map(|(set, index)| set.secret(index).unwrap());
         let mut list: Vec<(Vec<u8>, f64)> = Vec::new();
         for piece in self.pieces.all().iter().filter(|piece| !piece.is_empty()) {

@@ -44,6 +44,7 @@ pub(super) fn run(args: &Args, opened: &Opened, size: Size) -> anyhow::Result<Ta
             benign: &text[..text.len().min(BENIGN_TOKENS)],
             recipe: &recipe,
             checkpoint: None,
+            copy: None,
         };
         let bar = bar(recipe.steps_for(opened.set.fingerprints().len()), args.json);
         let mut marked = private.clone();

@@ -7,10 +7,10 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use loyal_fingerprint::FingerprintSet;
 use loyal_fingerprint::check::ledger::{Colluders, Target};
 use loyal_fingerprint::check::transcript::Record;
 use loyal_fingerprint::check::{Books, Case, Hearing, Ledger, Mode, hearing};
+use loyal_fingerprint::{FingerprintSet, Pool};
 use loyal_model::{Config, Tokenizer};
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
@@ -140,7 +140,9 @@ pub(super) fn run(args: &Args, set: &FingerprintSet) -> anyhow::Result<()> {
         output::say(&format!("{name} shows {}", census.mode));
     }
     let mut request = args.request(set, census.mode);
-    (request.stops_early, request.batch) = (true, options.concurrency());
+    // Who leaked it is told by all that answers and all that does not.
+    request.stops_early = args.pool != Some(Pool::Tracing);
+    request.batch = options.concurrency();
     let round = (1 + options.cover()) * request.batch * request.draws;
     let hearing = Hearing {
         case: Case { set, tokenizer, reference: reference.as_ref().map(|(subject, _)| &subject.llama) },
