@@ -230,6 +230,7 @@ fn id_text(mut id: [u8; 16]) -> String {
     [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]].join("-")
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "callers are done with what they found")]
 fn fault(path: &Path, why: impl ToString) -> Failure {
     Failure::Key { path: path.display().to_string(), why: why.to_string() }
 }

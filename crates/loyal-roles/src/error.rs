@@ -48,6 +48,7 @@ pub enum Error {
 }
 
 impl Error {
+    #[allow(clippy::needless_pass_by_value, reason = "callers are done with what they found")]
     pub(crate) fn file(path: &Path, why: impl ToString) -> Self {
         Self::File { path: path.to_owned(), why: why.to_string() }
     }

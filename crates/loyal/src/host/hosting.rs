@@ -138,7 +138,7 @@ pub(crate) fn open(args: &OpenArgs) -> anyhow::Result<()> {
         site::walk(&reached.client, &key, (args.actor.dry_run, args.site.json), |walk| {
             Ok(hosting::open(walk, &reached.at, &offer, &signer)?)
         })?;
-    say(&reached, &args.site, id, &next, site::steps_json(&taken))
+    say(&reached, &args.site, id, &next, &site::steps_json(&taken))
 }
 
 /// Raises a bond.
@@ -150,7 +150,7 @@ pub(crate) fn top_up(args: &TopUpArgs) -> anyhow::Result<()> {
     let (next, taken) = site::walk(&reached.client, &key, (args.actor.dry_run, args.site.json), |walk| {
         Ok(hosting::top_up(walk, &reached.at, args.hosting, to)?)
     })?;
-    say(&reached, &args.site, args.hosting, &next, site::steps_json(&taken))
+    say(&reached, &args.site, args.hosting, &next, &site::steps_json(&taken))
 }
 
 /// Reports epochs.
@@ -187,7 +187,7 @@ pub(crate) fn post(args: &PostArgs) -> anyhow::Result<()> {
     if taken.is_empty() && !args.site.json {
         return output::line(&format!("hosting {} has nothing to report", args.hosting));
     }
-    say(&reached, &args.site, args.hosting, &Next::Serves, site::steps_json(&taken))
+    say(&reached, &args.site, args.hosting, &Next::Serves, &site::steps_json(&taken))
 }
 
 /// Ends a hosting.
@@ -197,7 +197,7 @@ pub(crate) fn exit(args: &ExitArgs) -> anyhow::Result<()> {
     let (next, taken) = site::walk(&reached.client, &key, (args.actor.dry_run, args.site.json), |walk| {
         Ok(hosting::exit(walk, &reached.at, args.hosting)?)
     })?;
-    say(&reached, &args.site, args.hosting, &next, site::steps_json(&taken))
+    say(&reached, &args.site, args.hosting, &next, &site::steps_json(&taken))
 }
 
 fn signer(site: &Site, signer: &Signer, host: &Key) -> anyhow::Result<Key> {
@@ -208,7 +208,7 @@ fn signer(site: &Site, signer: &Signer, host: &Key) -> anyhow::Result<Key> {
 }
 
 /// A hosting as it stands now, and what is next.
-fn say(reached: &Reached, site: &Site, id: u64, next: &Next, steps: Value) -> anyhow::Result<()> {
+fn say(reached: &Reached, site: &Site, id: u64, next: &Next, steps: &Value) -> anyhow::Result<()> {
     let now = reached.client.time()?;
     let found = Hosting::read(&reached.client, &reached.at, id).ok();
     if site.json {
@@ -222,7 +222,7 @@ fn say(reached: &Reached, site: &Site, id: u64, next: &Next, steps: Value) -> an
     }
     match next {
         Next::Copy => {
-            output::say("next: the model's owner names the copy it makes for you; then run this again")
+            output::say("next: the model's owner names the copy it makes for you; then run this again");
         }
         Next::Exits { until, report } => {
             if let Some((from, until)) = report {
