@@ -33,7 +33,7 @@ contract CredentialRegistry is ICredentialRegistry {
     mapping(uint256 modelId => mapping(uint32 generation => uint64)) public modelEndedAt;
     /// @notice When a generation of a holder ended.
     mapping(uint256 modelId => mapping(address holder => mapping(uint32 generation => uint64))) public holderEndedAt;
-    /// @notice When a contract's signature under a credential was seen to be good.
+    /// @inheritdoc ICredentialRegistry
     mapping(bytes32 credentialId => uint64) public recordedAt;
 
     /// @notice An account may sign credentials of a model, or no longer.
@@ -114,7 +114,7 @@ contract CredentialRegistry is ICredentialRegistry {
         return CredentialState.Good;
     }
 
-    /// @notice When a credential was revoked in whatever way, zero where it is not.
+    /// @inheritdoc ICredentialRegistry
     /// @dev A generation that has not begun is revoked since ever: nobody may sign for the future.
     function revocationOf(Credential calldata credential) public view returns (uint64 revoked) {
         (uint256 modelId, address holder) = (credential.modelId, credential.holder);

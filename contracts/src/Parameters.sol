@@ -49,6 +49,16 @@ contract Parameters is IParameters {
         _start(Parameter.VersionMintBps, 500, 0, 500);
         _start(Parameter.ValidatorSeat, 10_000e18, 1e18, 10_000_000e18);
         _start(Parameter.ProverSeat, 2_000e18, 1e18, 10_000_000e18);
+        _start(Parameter.ReceiptClaimBond, 10e18, 1e18, 10_000e18);
+        _start(Parameter.UseClaimBond, 100e18, 10e18, 100_000e18);
+        _start(Parameter.OwnershipClaimBond, 1_000e18, 100e18, 1_000_000e18);
+        _start(Parameter.ReceiptAnswer, 24 hours, 12 hours, 48 hours);
+        _start(Parameter.UseAnswer, 48 hours, 36 hours, 72 hours);
+        _start(Parameter.BallotCommit, 24 hours, 12 hours, 36 hours);
+        _start(Parameter.BallotReveal, 24 hours, 12 hours, 36 hours);
+        _start(Parameter.AppealWindow, 3 days, 1 days, 4 days);
+        _start(Parameter.JurySeats, 5, 3, 11);
+        _start(Parameter.AppealSeats, 11, 5, 23);
     }
 
     /// @notice Sets a parameter.

@@ -15,4 +15,10 @@ contract ProtocolTimelock is TimelockController {
     {
         require(minDelay > 0, Timelock_NoDelay());
     }
+
+    /// @notice The delay of operations: what was set last, and never nothing.
+    function getMinDelay() public view override returns (uint256) {
+        uint256 delay = super.getMinDelay();
+        return delay == 0 ? 1 : delay;
+    }
 }

@@ -37,6 +37,9 @@ contract Registry is IRegistry, ERC721, EIP712 {
     /// @notice How many models there are; ids count from one.
     uint256 public modelCount;
 
+    /// @notice How many sets of leaves an account ever committed to: the more, the more evidence its claims need.
+    mapping(address committer => uint32) public commitmentCount;
+
     mapping(uint256 modelId => Model) private _models;
     mapping(uint256 modelId => mapping(uint32 version => Version)) private _versions;
     mapping(bytes32 commitment => Commitment) private _commitments;
@@ -133,6 +136,7 @@ contract Registry is IRegistry, ERC721, EIP712 {
         commitment.leafCount = leafCount;
         commitment.beaconEpoch = parameters.epochAt(block.timestamp) + 1;
         commitment.committedAt = uint64(block.timestamp);
+        ++commitmentCount[msg.sender];
         emit LeavesCommitted(msg.sender, leafRoot, leafCount, commitment.beaconEpoch);
     }
 

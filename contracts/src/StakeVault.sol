@@ -4,8 +4,10 @@ pragma solidity =0.8.37;
 import {IERC20} from "@openzeppelin/contracts/token/ERC20/IERC20.sol";
 import {SafeERC20} from "@openzeppelin/contracts/token/ERC20/utils/SafeERC20.sol";
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
+import {Checkpoints} from "@openzeppelin/contracts/utils/structs/Checkpoints.sol";
 import {IParameters, Parameter} from "./interfaces/IParameters.sol";
-import {Destination, IStakeVault, Position, Terms} from "./interfaces/IStakeVault.sol";
+import {Destination, IStakeVault, Position, SeatDraw, Terms} from "./interfaces/IStakeVault.sol";
+import {Draw} from "./libraries/Draw.sol";
 import {LoyalCurrency} from "./LoyalCurrency.sol";
 
 /// @title Holds bonds and stake, each bound to one arbiter
@@ -13,6 +15,28 @@ import {LoyalCurrency} from "./LoyalCurrency.sol";
 /// by a thaw that an open claim freezes. There is no administrator.
 contract StakeVault is IStakeVault, ReentrancyGuardTransient {
     using SafeERC20 for IERC20;
+    using Checkpoints for Checkpoints.Trace208;
+
+    /// @notice A place on a roll, and when it was whose; zero for "still".
+    struct Seat {
+        address account;
+        uint48 since;
+        uint48 until;
+    }
+
+    /// @notice Seats under one arbiter, for one duty. Freed places are taken again when no draw looks back at them.
+    struct Roll {
+        Seat[] seats;
+        Checkpoints.Trace208 counts;
+        mapping(address account => uint256) placeOf;
+        uint256[] freed;
+        uint256 freedNext;
+    }
+
+    /// The longest that a draw looks back.
+    uint256 internal constant LOOK_BACK = 30 days;
+    bytes32 internal constant VALIDATOR = "validator";
+    bytes32 internal constant PROVER = "prover";
 
     /// @notice Governed values.
     IParameters public immutable parameters;
@@ -26,6 +50,10 @@ contract StakeVault is IStakeVault, ReentrancyGuardTransient {
     /// @notice What slashes gave to an account and it has not taken yet.
     mapping(address account => mapping(address asset => uint256)) public rewards;
 
+    mapping(bytes32 roll => Roll) private _rolls;
+
+    /// @notice An account may be drawn from a roll, or no longer.
+    event SeatSet(bytes32 indexed roll, address indexed account, bool seated);
     /// @notice `amount` more is at risk; `bound` is the whole.
     event Bound(bytes32 indexed id, address indexed owner, address indexed arbiter, uint128 amount, uint128 bound);
     /// @notice `amount` more thaws; the owner may have all that thaws at `thawsAt`.
@@ -71,6 +99,7 @@ contract StakeVault is IStakeVault, ReentrancyGuardTransient {
         if (position.terms.owner == address(0)) position.terms = terms;
         position.bound += amount;
         emit Bound(id, terms.owner, terms.arbiter, amount, position.bound);
+        _seat(position);
         IERC20 asset = IERC20(terms.asset);
         uint256 before = asset.balanceOf(address(this));
         asset.safeTransferFrom(msg.sender, address(this), amount);
@@ -89,6 +118,7 @@ contract StakeVault is IStakeVault, ReentrancyGuardTransient {
         position.thawing += amount;
         position.thawsAt = uint64(block.timestamp + parameters.get(Parameter.Thaw));
         emit ThawStarted(id, amount, position.thawsAt);
+        _seat(position);
     }
 
     /// @inheritdoc IStakeVault
@@ -126,6 +156,7 @@ contract StakeVault is IStakeVault, ReentrancyGuardTransient {
         position.bound -= fromBound;
         position.thawing -= amount - fromBound;
         emit Slashed(id, position.terms.owner, amount);
+        _seat(position);
         address asset = position.terms.asset;
         for (uint256 i = 0; i < destinations.length; ++i) {
             emit Rewarded(id, destinations[i].account, destinations[i].amount);
@@ -151,6 +182,35 @@ contract StakeVault is IStakeVault, ReentrancyGuardTransient {
         return _positions[idOf(terms)].bound;
     }
 
+    /// @inheritdoc IStakeVault
+    /// @dev Who may be drawn was fixed before `cutoff`: neither new seats nor seats given up since then move a draw.
+    function drawSeats(SeatDraw calldata draw) external view returns (address[] memory accounts) {
+        Roll storage roll = _rolls[draw.roll];
+        uint256 size = draw.cutoff == 0 ? 0 : roll.counts.upperLookup(draw.cutoff - 1);
+        uint256[] memory places = Draw.places(draw.seed, size, 8 * draw.count + 32);
+        accounts = new address[](draw.count);
+        uint256 found = 0;
+        for (uint256 i = 0; i < places.length && found < draw.count; ++i) {
+            Seat memory seat = roll.seats[places[i]];
+            bool sat = seat.since < draw.cutoff && (seat.until == 0 || seat.until >= draw.cutoff);
+            if (sat && !_isBarred(seat.account, draw.barred)) accounts[found++] = seat.account;
+        }
+        // slither-disable-next-line assembly — the list is cut to what was found.
+        assembly ("memory-safe") {
+            mstore(accounts, found)
+        }
+    }
+
+    /// @notice Whether an account may be drawn from a roll by seeds to come.
+    function isSeated(bytes32 roll, address account) external view returns (bool) {
+        return _rolls[roll].placeOf[account] != 0;
+    }
+
+    /// @inheritdoc IStakeVault
+    function rollOf(address arbiter, bytes32 subject) public view returns (bytes32) {
+        return keccak256(abi.encode(arbiter, address(currency), subject));
+    }
+
     /// @notice The id of a position.
     function idOf(Terms calldata terms) public pure returns (bytes32) {
         return keccak256(abi.encode(terms));
@@ -159,6 +219,53 @@ contract StakeVault is IStakeVault, ReentrancyGuardTransient {
     function _arbitrated(bytes32 id) private view returns (Position storage position) {
         position = _positions[id];
         require(msg.sender == position.terms.arbiter, Stake_NotArbiter(id, msg.sender));
+    }
+
+    /// @dev One account has one seat, as long as what is bound reaches the size that held when the position last changed.
+    function _seat(Position storage position) private {
+        Terms storage terms = position.terms;
+        bool validates = terms.subject == VALIDATOR;
+        bool own = terms.asset == address(currency) && terms.keeper == terms.owner;
+        if (!own || (!validates && terms.subject != PROVER)) return;
+        bytes32 id = rollOf(terms.arbiter, terms.subject);
+        Roll storage roll = _rolls[id];
+        bool seated = roll.placeOf[terms.owner] != 0;
+        bool reaches = position.bound >= parameters.get(validates ? Parameter.ValidatorSeat : Parameter.ProverSeat);
+        if (reaches == seated) return;
+        emit SeatSet(id, terms.owner, reaches);
+        if (reaches) _take(roll, terms.owner);
+        else _leave(roll, terms.owner);
+    }
+
+    function _take(Roll storage roll, address account) private {
+        Seat memory seat = Seat(account, uint48(block.timestamp), 0);
+        uint256 next = roll.freedNext;
+        bool free = next < roll.freed.length && roll.seats[roll.freed[next]].until + LOOK_BACK < block.timestamp;
+        if (free) {
+            uint256 place = roll.freed[next];
+            roll.freedNext = next + 1;
+            roll.seats[place] = seat;
+            roll.placeOf[account] = place + 1;
+        } else {
+            roll.seats.push(seat);
+            uint256 count = roll.seats.length;
+            roll.placeOf[account] = count;
+            roll.counts.push(uint48(block.timestamp), uint208(count));
+        }
+    }
+
+    function _leave(Roll storage roll, address account) private {
+        uint256 place = roll.placeOf[account] - 1;
+        roll.placeOf[account] = 0;
+        roll.seats[place].until = uint48(block.timestamp);
+        roll.freed.push(place);
+    }
+
+    function _isBarred(address account, address[] calldata barred) private pure returns (bool) {
+        for (uint256 i = 0; i < barred.length; ++i) {
+            if (barred[i] == account) return true;
+        }
+        return false;
     }
 
     function _give(address asset, Destination calldata part) private {

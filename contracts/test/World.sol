@@ -61,6 +61,7 @@ abstract contract World is Test {
     Admission internal admission;
     ModelFactory internal factory;
     Coin internal coin;
+    uint32 internal leafCount = 1_024;
     address internal court;
     address internal probeBoard;
     address internal ledger;
@@ -170,7 +171,7 @@ abstract contract World is Test {
     /// @dev Leaves, seed, fingerprints: what must come before a version.
     function commit(address committer, bytes32 leafRoot, address submitter) internal returns (bytes32 fingerprintRoot) {
         vm.prank(committer);
-        registry.commitLeaves(leafRoot, 1_024);
+        registry.commitLeaves(leafRoot, leafCount);
         nextSeed();
         fingerprintRoot = keccak256(abi.encode("embedded", leafRoot));
         vm.prank(committer);

@@ -18,4 +18,10 @@ interface ICredentialRegistry {
         external
         view
         returns (CredentialState);
+
+    /// @notice When a credential was revoked in whatever way, zero where it is not.
+    function revocationOf(Credential calldata credential) external view returns (uint64 revoked);
+
+    /// @notice When a contract's signature under a credential was seen to be good.
+    function recordedAt(bytes32 credentialId) external view returns (uint64);
 }

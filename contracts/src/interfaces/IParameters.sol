@@ -16,7 +16,17 @@ enum Parameter {
     OnboardingBond,
     VersionMintBps,
     ValidatorSeat,
-    ProverSeat
+    ProverSeat,
+    ReceiptClaimBond,
+    UseClaimBond,
+    OwnershipClaimBond,
+    ReceiptAnswer,
+    UseAnswer,
+    BallotCommit,
+    BallotReveal,
+    AppealWindow,
+    JurySeats,
+    AppealSeats
 }
 
 /// @title Governed values, and the protocol's count of days

@@ -27,6 +27,15 @@ struct Destination {
     uint128 amount;
 }
 
+/// @notice What is asked of `drawSeats`: `count` accounts of a roll that had their seats before `cutoff`, none of the barred ones.
+struct SeatDraw {
+    bytes32 roll;
+    bytes32 seed;
+    uint48 cutoff;
+    uint256 count;
+    address[] barred;
+}
+
 /// @title Amounts at risk
 interface IStakeVault {
     /// @notice Binds `amount` of the caller's under `terms`.
@@ -55,4 +64,10 @@ interface IStakeVault {
 
     /// @notice What is bound under `terms`; thawing amounts do not count.
     function boundOf(Terms calldata terms) external view returns (uint128);
+
+    /// @notice The roll of seats under an arbiter; `subject` is "validator" or "prover".
+    function rollOf(address arbiter, bytes32 subject) external view returns (bytes32);
+
+    /// @notice Distinct accounts with a seat, in the order in which a seed draws them; fewer where there are not as many.
+    function drawSeats(SeatDraw calldata draw) external view returns (address[] memory accounts);
 }

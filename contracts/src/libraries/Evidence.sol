@@ -38,6 +38,39 @@ library Evidence {
         }
     }
 
+    /// @notice The evidence of `hits` hits in `coins` coins at once: what coin after coin comes to, with factors cancelled.
+    /// @dev log2 of h!·m!/(n+1)! · k^h · (k/(k−1))^m, with one L for each integer that is left.
+    function bitsOf(uint32 k, uint32 hits, uint32 coins) internal pure returns (int64 bits) {
+        require(k >= 2 && k <= 65_536 && hits <= coins && coins < COINS_MAX, Evidence_BadChance(k));
+        uint32 misses = coins - hits;
+        (uint32 more, uint32 fewer) = hits > misses ? (hits, misses) : (misses, hits);
+        for (uint32 i = 2; i <= fewer; ++i) {
+            bits += log2(i, 1);
+        }
+        for (uint32 i = more + 1; i <= coins + 1; ++i) {
+            bits -= log2(i, 1);
+        }
+        bits += int64(uint64(hits)) * log2(k, 1) + int64(uint64(misses)) * log2(k, k - 1);
+    }
+
+    /// @notice The evidence left when `unknown` more coins fall, one after another, on the side that gives fewer bits.
+    function adverse(uint32 k, uint32 hits, uint32 coins, uint32 unknown) internal pure returns (int64) {
+        Coins memory least = Coins(k, hits, coins, bitsOf(k, hits, coins));
+        for (uint32 i = 0; i < unknown; ++i) {
+            least = worse(least);
+        }
+        return least.bits;
+    }
+
+    /// @notice One more coin, on the side that gives fewer bits.
+    function worse(Coins memory self) internal pure returns (Coins memory) {
+        Coins memory hit = Coins(self.k, self.hits, self.coins, self.bits);
+        Coins memory miss = Coins(self.k, self.hits, self.coins, self.bits);
+        add(hit, true);
+        add(miss, false);
+        return hit.bits < miss.bits ? hit : miss;
+    }
+
     /// @notice One more coin. Longer series than `COINS_MAX` saturate, and add nothing.
     /// @dev A hit multiplies by (h+1)/((n+2)·p), a miss by (n−h+1)/((n+2)·(1−p)).
     function add(Coins memory self, bool hit) internal pure {
