@@ -32,11 +32,13 @@ pub const GENERATED: &[Generated] = &[
 /// The sentences that stand at the errors of the contracts, one line for each: name, tab, sentence.
 fn reasons(workspace: &Workspace) -> Result<Vec<u8>> {
     let mut lines = Vec::new();
-    for entry in fs::read_dir(workspace.root.join("contracts/src"))? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "sol") {
-            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            lines.extend(reasons_of(&text));
+    for folder in ["contracts/src", "contracts/src/examiners", "contracts/src/libraries"] {
+        for entry in fs::read_dir(workspace.root.join(folder))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "sol") {
+                let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+                lines.extend(reasons_of(&text));
+            }
         }
     }
     lines.sort();

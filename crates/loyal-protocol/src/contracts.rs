@@ -29,9 +29,26 @@ sol! { #[sol(all_derives)] "artifacts/Registry.sol" }
 sol! { #[sol(all_derives)] "artifacts/RevenueRouter.sol" }
 sol! { #[sol(all_derives)] "artifacts/StakeVault.sol" }
 sol! { #[sol(all_derives)] "artifacts/Till.sol" }
+sol! { #[sol(all_derives)] "artifacts/ColourMatcher.sol" }
+sol! { #[sol(all_derives)] "artifacts/VerbatimMatcher.sol" }
+sol! { #[sol(all_derives)] "artifacts/ProbeReader.sol" }
+sol! { #[sol(all_derives)] "artifacts/ProbeBoard.sol" }
+sol! { #[sol(all_derives)] "artifacts/DisputeCourt.sol" }
+sol! { #[sol(all_derives)] "artifacts/Jury.sol" }
+sol! { #[sol(all_derives)] "artifacts/OmissionExaminer.sol" }
+sol! { #[sol(all_derives)] "artifacts/OverchargeExaminer.sol" }
+sol! { #[sol(all_derives)] "artifacts/EquivocationExaminer.sol" }
+sol! { #[sol(all_derives)] "artifacts/AuthorisationExaminer.sol" }
+sol! { #[sol(all_derives)] "artifacts/UsageExaminer.sol" }
+sol! { #[sol(all_derives)] "artifacts/LeakExaminer.sol" }
+sol! { #[sol(all_derives)] "artifacts/OwnershipExaminer.sol" }
+sol! { #[sol(all_derives)] "artifacts/LoyalGovernor.sol" }
+sol! { #[sol(all_derives)] "artifacts/ModelGovernor.sol" }
+sol! { #[sol(all_derives)] "artifacts/ModelTimelock.sol" }
+sol! { #[sol(all_derives)] "artifacts/GovernorFactory.sol" }
 
 /// The contracts with an artifact.
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 36] = [
     "Admission",
     "ApprovalCollector",
     "AuthorizationCollector",
@@ -51,6 +68,23 @@ pub const NAMES: [&str; 19] = [
     "RevenueRouter",
     "StakeVault",
     "Till",
+    "ColourMatcher",
+    "VerbatimMatcher",
+    "ProbeReader",
+    "ProbeBoard",
+    "DisputeCourt",
+    "Jury",
+    "OmissionExaminer",
+    "OverchargeExaminer",
+    "EquivocationExaminer",
+    "AuthorisationExaminer",
+    "UsageExaminer",
+    "LeakExaminer",
+    "OwnershipExaminer",
+    "LoyalGovernor",
+    "ModelGovernor",
+    "ModelTimelock",
+    "GovernorFactory",
 ];
 
 /// The deployment code of a contract, without the arguments of its constructor.
@@ -79,6 +113,23 @@ pub fn code_of(name: &str) -> Option<alloy_primitives::Bytes> {
         "RevenueRouter" => include_str!("../artifacts/RevenueRouter.json"),
         "StakeVault" => include_str!("../artifacts/StakeVault.json"),
         "Till" => include_str!("../artifacts/Till.json"),
+        "ColourMatcher" => include_str!("../artifacts/ColourMatcher.json"),
+        "VerbatimMatcher" => include_str!("../artifacts/VerbatimMatcher.json"),
+        "ProbeReader" => include_str!("../artifacts/ProbeReader.json"),
+        "ProbeBoard" => include_str!("../artifacts/ProbeBoard.json"),
+        "DisputeCourt" => include_str!("../artifacts/DisputeCourt.json"),
+        "Jury" => include_str!("../artifacts/Jury.json"),
+        "OmissionExaminer" => include_str!("../artifacts/OmissionExaminer.json"),
+        "OverchargeExaminer" => include_str!("../artifacts/OverchargeExaminer.json"),
+        "EquivocationExaminer" => include_str!("../artifacts/EquivocationExaminer.json"),
+        "AuthorisationExaminer" => include_str!("../artifacts/AuthorisationExaminer.json"),
+        "UsageExaminer" => include_str!("../artifacts/UsageExaminer.json"),
+        "LeakExaminer" => include_str!("../artifacts/LeakExaminer.json"),
+        "OwnershipExaminer" => include_str!("../artifacts/OwnershipExaminer.json"),
+        "LoyalGovernor" => include_str!("../artifacts/LoyalGovernor.json"),
+        "ModelGovernor" => include_str!("../artifacts/ModelGovernor.json"),
+        "ModelTimelock" => include_str!("../artifacts/ModelTimelock.json"),
+        "GovernorFactory" => include_str!("../artifacts/GovernorFactory.json"),
         _ => return None,
     };
     let artifact: serde_json::Value = serde_json::from_str(text).expect("an artifact is JSON");
@@ -95,7 +146,7 @@ pub fn revert_of(data: &[u8]) -> Option<String> {
             })*
         };
     }
-    first!(ApprovalCollector ApprovalCollectorErrors, AuthorizationCollector AuthorizationCollectorErrors, Beacon BeaconErrors, CredentialRegistry CredentialRegistryErrors, Launcher LauncherErrors, Gate GateErrors, GenesisVesting GenesisVestingErrors, InvocationChannel InvocationChannelErrors, LoyalCurrency LoyalCurrencyErrors, ModelFactory ModelFactoryErrors, ModelShares ModelSharesErrors, ModelTreasury ModelTreasuryErrors, Parameters ParametersErrors, ProtocolTimelock ProtocolTimelockErrors, Registry RegistryErrors, RevenueRouter RevenueRouterErrors, StakeVault StakeVaultErrors, Till TillErrors);
+    first!(ApprovalCollector ApprovalCollectorErrors, AuthorizationCollector AuthorizationCollectorErrors, Beacon BeaconErrors, CredentialRegistry CredentialRegistryErrors, Launcher LauncherErrors, Gate GateErrors, GenesisVesting GenesisVestingErrors, InvocationChannel InvocationChannelErrors, LoyalCurrency LoyalCurrencyErrors, ModelFactory ModelFactoryErrors, ModelShares ModelSharesErrors, ModelTreasury ModelTreasuryErrors, Parameters ParametersErrors, ProtocolTimelock ProtocolTimelockErrors, Registry RegistryErrors, RevenueRouter RevenueRouterErrors, StakeVault StakeVaultErrors, Till TillErrors, ColourMatcher ColourMatcherErrors, VerbatimMatcher VerbatimMatcherErrors, ProbeReader ProbeReaderErrors, ProbeBoard ProbeBoardErrors, DisputeCourt DisputeCourtErrors, Jury JuryErrors, OmissionExaminer OmissionExaminerErrors, OverchargeExaminer OverchargeExaminerErrors, EquivocationExaminer EquivocationExaminerErrors, AuthorisationExaminer AuthorisationExaminerErrors, UsageExaminer UsageExaminerErrors, LeakExaminer LeakExaminerErrors, OwnershipExaminer OwnershipExaminerErrors, LoyalGovernor LoyalGovernorErrors, ModelGovernor ModelGovernorErrors, ModelTimelock ModelTimelockErrors, GovernorFactory GovernorFactoryErrors);
     None
 }
 
@@ -109,7 +160,7 @@ pub fn event_of(log: &alloy_primitives::LogData) -> Option<String> {
             })*
         };
     }
-    first!(Beacon BeaconEvents, CredentialRegistry CredentialRegistryEvents, Launcher LauncherEvents, Gate GateEvents, GenesisVesting GenesisVestingEvents, InvocationChannel InvocationChannelEvents, LoyalCurrency LoyalCurrencyEvents, ModelFactory ModelFactoryEvents, ModelShares ModelSharesEvents, ModelTreasury ModelTreasuryEvents, Parameters ParametersEvents, ProtocolTimelock ProtocolTimelockEvents, Registry RegistryEvents, RevenueRouter RevenueRouterEvents, StakeVault StakeVaultEvents);
+    first!(Beacon BeaconEvents, CredentialRegistry CredentialRegistryEvents, Launcher LauncherEvents, Gate GateEvents, GenesisVesting GenesisVestingEvents, InvocationChannel InvocationChannelEvents, LoyalCurrency LoyalCurrencyEvents, ModelFactory ModelFactoryEvents, ModelShares ModelSharesEvents, ModelTreasury ModelTreasuryEvents, Parameters ParametersEvents, ProtocolTimelock ProtocolTimelockEvents, Registry RegistryEvents, RevenueRouter RevenueRouterEvents, StakeVault StakeVaultEvents, ProbeReader ProbeReaderEvents, ProbeBoard ProbeBoardEvents, DisputeCourt DisputeCourtEvents, Jury JuryEvents, UsageExaminer UsageExaminerEvents, LeakExaminer LeakExaminerEvents, OwnershipExaminer OwnershipExaminerEvents, LoyalGovernor LoyalGovernorEvents, ModelGovernor ModelGovernorEvents, ModelTimelock ModelTimelockEvents, GovernorFactory GovernorFactoryEvents);
     None
 }
 

@@ -18,7 +18,7 @@ const PROXY_HASH: B256 = b256!("57a34f6e879358dd76825d6700df87013ad6a3fb43c0d0c6
 /// What the account that deploys decides.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Who may propose to the timelock until the governor does.
+    /// Who may propose to the timelock beside the governor; nobody, where the governor shall be alone.
     pub proposers: Vec<Address>,
     /// The timelock's delay in seconds; at least one.
     pub delay_seconds: u64,
@@ -30,7 +30,7 @@ pub struct Plan {
     pub channel: Option<Address>,
 }
 
-/// Where every contract is. Those of the court and the governors are known before they exist.
+/// Where every contract is. They know each other's places before they exist; that of the ledger of contributions is kept free.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[allow(missing_docs, reason = "each field is the contract of its name, documented in contracts/src")]
@@ -54,7 +54,22 @@ pub struct Addresses {
     pub router: Address,
     pub admission: Address,
     pub court: Address,
+    pub jury: Address,
+    pub colour_matcher: Address,
+    pub verbatim_matcher: Address,
+    pub probe_reader: Address,
     pub probe_board: Address,
+    pub omission_examiner: Address,
+    pub overcharge_examiner: Address,
+    pub equivocation_examiner: Address,
+    pub authorisation_examiner: Address,
+    pub usage_examiner: Address,
+    pub leak_examiner: Address,
+    pub ownership_examiner: Address,
+    pub governor: Address,
+    pub model_governor_code: Address,
+    pub model_timelock_code: Address,
+    pub governor_factory: Address,
     pub ledger: Address,
 }
 
@@ -87,7 +102,22 @@ impl Addresses {
             router: at("RevenueRouter"),
             admission: at("Admission"),
             court: at("DisputeCourt"),
+            jury: at("Jury"),
+            colour_matcher: at("ColourMatcher"),
+            verbatim_matcher: at("VerbatimMatcher"),
+            probe_reader: at("ProbeReader"),
             probe_board: at("ProbeBoard"),
+            omission_examiner: at("OmissionExaminer"),
+            overcharge_examiner: at("OverchargeExaminer"),
+            equivocation_examiner: at("EquivocationExaminer"),
+            authorisation_examiner: at("AuthorisationExaminer"),
+            usage_examiner: at("UsageExaminer"),
+            leak_examiner: at("LeakExaminer"),
+            ownership_examiner: at("OwnershipExaminer"),
+            governor: at("LoyalGovernor"),
+            model_governor_code: at("ModelGovernor"),
+            model_timelock_code: at("ModelTimelock"),
+            governor_factory: at("GovernorFactory"),
             ledger: at("ContributionLedger"),
         }
     }
@@ -123,6 +153,9 @@ pub fn deploy_by(walk: &mut Walk<'_>, plan: &Plan) -> Outcome<Addresses> {
     policy(&mut site, &places, plan)?;
     models(&mut site, &places)?;
     payments(&mut site, &places, plan)?;
+    probes(&mut site, &places)?;
+    court(&mut site, &places)?;
+    governors(&mut site, &places)?;
     if !walk.is_rehearsal() {
         check(client, &places)?;
     }
@@ -146,6 +179,8 @@ pub fn check(client: &Client, places: &Addresses) -> Outcome<()> {
         ("InvocationChannel", places.channel),
         ("ModelFactory", places.factory),
         ("StakeVault", places.vault),
+        ("DisputeCourt", places.court),
+        ("LoyalGovernor", places.governor),
     ] {
         if client.code(address)?.is_empty() {
             return Err(missing(name, address, "there is no code; deploy first, or give the right address"));
@@ -155,11 +190,15 @@ pub fn check(client: &Client, places: &Addresses) -> Outcome<()> {
     let gate = client.call(places.router, &RevenueRouter::gateCall {})?;
     let router = client.call(places.gate, &Gate::routerCall {})?;
     let channel = client.call(places.admission, &Admission::channelCall {})?;
+    let board = client.call(places.court, &DisputeCourt::boardCall {})?;
+    let timelock = client.call(places.governor, &LoyalGovernor::timelockCall {})?;
     for (name, found, wanted) in [
         ("ModelFactory", factory, places.factory),
         ("Gate", gate, places.gate),
         ("RevenueRouter", router, places.router),
         ("InvocationChannel", channel, places.channel),
+        ("ProbeBoard", board, places.probe_board),
+        ("ProtocolTimelock", timelock, places.timelock),
     ] {
         if found != wanted {
             return Err(missing(name, wanted, format!("the others of this deployment know {found}")));
@@ -208,7 +247,7 @@ impl Site<'_, '_> {
 fn policy(site: &mut Site<'_, '_>, at: &Addresses, plan: &Plan) -> Outcome<()> {
     let timelock = ProtocolTimelock::constructorCall {
         minDelay: U256::from(plan.delay_seconds),
-        proposers: plan.proposers.clone(),
+        proposers: [&[at.governor], &plan.proposers[..]].concat(),
     };
     site.put("ProtocolTimelock", at.timelock, &timelock.abi_encode())?;
     let parameters = Parameters::constructorCall { timelock_: at.timelock, genesisTime_: plan.genesis_time };
@@ -311,4 +350,95 @@ fn payments(site: &mut Site<'_, '_>, at: &Addresses, plan: &Plan) -> Outcome<()>
         router_: at.router,
     };
     site.put("Admission", at.admission, &admission.abi_encode())
+}
+
+fn probes(site: &mut Site<'_, '_>, at: &Addresses) -> Outcome<()> {
+    site.put("ColourMatcher", at.colour_matcher, &[])?;
+    site.put("VerbatimMatcher", at.verbatim_matcher, &[])?;
+    let reader = ProbeReader::constructorCall {
+        registry_: at.registry,
+        gate_: at.gate,
+        vault_: at.vault,
+        court_: at.court,
+        tilt_: at.colour_matcher,
+        verbatim_: at.verbatim_matcher,
+    };
+    site.put("ProbeReader", at.probe_reader, &reader.abi_encode())?;
+    let parties = ProbeBoard::BoardParties {
+        registry: at.registry,
+        gate: at.gate,
+        router: at.router,
+        reader: at.probe_reader,
+        court: at.court,
+        currency: at.currency,
+        examiner: at.usage_examiner,
+    };
+    site.put("ProbeBoard", at.probe_board, &ProbeBoard::constructorCall { parties }.abi_encode())
+}
+
+fn court(site: &mut Site<'_, '_>, at: &Addresses) -> Outcome<()> {
+    let (court_, gate_, registry_) = (at.court, at.gate, at.registry);
+    let call = OmissionExaminer::constructorCall { court_, gate_ };
+    site.put("OmissionExaminer", at.omission_examiner, &call.abi_encode())?;
+    let call = OverchargeExaminer::constructorCall { court_, gate_ };
+    site.put("OverchargeExaminer", at.overcharge_examiner, &call.abi_encode())?;
+    let call = EquivocationExaminer::constructorCall { court_, gate_ };
+    site.put("EquivocationExaminer", at.equivocation_examiner, &call.abi_encode())?;
+    let call = AuthorisationExaminer::constructorCall { court_, gate_, credentials_: at.credentials };
+    site.put("AuthorisationExaminer", at.authorisation_examiner, &call.abi_encode())?;
+    let call = UsageExaminer::constructorCall { court_, gate_, board_: at.probe_board };
+    site.put("UsageExaminer", at.usage_examiner, &call.abi_encode())?;
+    let call = LeakExaminer::constructorCall { court_, gate_, registry_ };
+    site.put("LeakExaminer", at.leak_examiner, &call.abi_encode())?;
+    let call = OwnershipExaminer::constructorCall {
+        court_,
+        registry_,
+        beacon_: at.beacon,
+        parameters_: at.parameters,
+    };
+    site.put("OwnershipExaminer", at.ownership_examiner, &call.abi_encode())?;
+    let parties = DisputeCourt::CourtParties {
+        registry: at.registry,
+        gate: at.gate,
+        router: at.router,
+        factory: at.factory,
+        vault: at.vault,
+        parameters: at.parameters,
+        currency: at.currency,
+        jury: at.jury,
+        board: at.probe_board,
+        treasury: at.timelock,
+        examiners: [
+            at.omission_examiner,
+            at.overcharge_examiner,
+            at.equivocation_examiner,
+            at.authorisation_examiner,
+            at.usage_examiner,
+            at.leak_examiner,
+            at.ownership_examiner,
+        ],
+    };
+    site.put("DisputeCourt", at.court, &DisputeCourt::constructorCall { parties }.abi_encode())?;
+    let jury = Jury::constructorCall {
+        court_,
+        registry_,
+        vault_: at.vault,
+        parameters_: at.parameters,
+        beacon_: at.beacon,
+    };
+    site.put("Jury", at.jury, &jury.abi_encode())
+}
+
+fn governors(site: &mut Site<'_, '_>, at: &Addresses) -> Outcome<()> {
+    let governor = LoyalGovernor::constructorCall { currency: at.currency, timelock_: at.timelock };
+    site.put("LoyalGovernor", at.governor, &governor.abi_encode())?;
+    let code = ModelGovernor::constructorCall { registry_: at.registry, router_: at.router };
+    site.put("ModelGovernor", at.model_governor_code, &code.abi_encode())?;
+    site.put("ModelTimelock", at.model_timelock_code, &[])?;
+    let factory = GovernorFactory::constructorCall {
+        registry_: at.registry,
+        governorCode_: at.model_governor_code,
+        timelockCode_: at.model_timelock_code,
+    };
+    site.put("GovernorFactory", at.governor_factory, &factory.abi_encode())
 }

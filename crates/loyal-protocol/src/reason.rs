@@ -6,7 +6,7 @@
 const REASONS: &str = include_str!("../artifacts/reasons.txt");
 
 /// Errors of the libraries that our contracts are built with, and those that the x402 standard names.
-const OTHERS: [(&str, &str); 47] = [
+const OTHERS: [(&str, &str); 60] = [
     ("ERC20InsufficientBalance", "the account has less than that"),
     ("ERC20InsufficientAllowance", "the account has not approved that much: approve first"),
     ("ERC20InvalidReceiver", "this account cannot receive it"),
@@ -57,6 +57,19 @@ const OTHERS: [(&str, &str); 47] = [
     ("InsufficientBalance", "the contract has less than that"),
     ("TimelockInsufficientDelay", "the delay is shorter than the timelock's"),
     ("TimelockUnexecutedPredecessor", "another operation comes first"),
+    ("GovernorAlreadyCastVote", "the account has voted on this proposal"),
+    ("GovernorAlreadyQueuedProposal", "the proposal waits in the timelock already"),
+    ("GovernorDisabledDeposit", "the governor takes no deposits"),
+    ("GovernorInsufficientProposerVotes", "the proposer has fewer votes than a proposal needs"),
+    ("GovernorInvalidProposalLength", "a proposal has as many targets as values and calls, and at least one"),
+    ("GovernorInvalidSignature", "the vote's signature is not the voter's"),
+    ("GovernorInvalidVoteType", "a vote is against (0), for (1) or abstain (2)"),
+    ("GovernorNonexistentProposal", "there is no such proposal"),
+    ("GovernorOnlyExecutor", "only the governor's timelock may"),
+    ("GovernorProposalQueueingNotRequired", "the proposal needs no timelock"),
+    ("GovernorRestrictedProposer", "the proposal names another proposer"),
+    ("GovernorUnableToCancel", "the account may not cancel this proposal"),
+    ("GovernorUnexpectedProposalState", "the proposal is not at the stage this needs"),
 ];
 
 /// `Gate_BondTooSmall { bond: 10, required: 72 }` as "the bond does not carry the price or the volume
@@ -87,7 +100,7 @@ mod tests {
     }
 
     /// Errors of libraries that no call of ours can meet; they would be shown as they are.
-    const INTERNAL: [&str; 23] = [
+    const INTERNAL: [&str; 28] = [
         "AccessControlBadConfirmation",
         "AddressEmptyCode",
         "CheckpointUnorderedInsertion",
@@ -102,7 +115,12 @@ mod tests {
         "ERC721InvalidOperator",
         "ERC721InvalidOwner",
         "ERC721InvalidSender",
+        "ERC6372InconsistentClock",
         "FailedDeployment",
+        "GovernorInvalidVoteParams",
+        "GovernorInvalidVotingPeriod",
+        "GovernorPreventLateQuorumVoteExtensionTooLarge",
+        "GovernorProposalQueueingFailed",
         "InvalidAccountNonce",
         "InvalidInitialization",
         "InvalidShortString",

@@ -15,8 +15,8 @@ const DELAY: &str = "2d";
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Where each contract goes follows from the deploying account alone. Run again, it deploys what is missing. The account \
-receives LOYAL's allocations and may propose to the timelock until governors do; until the court stands in its place, its \
-key can put other code there: keep it well.
+receives LOYAL's allocations, and with them the votes of the protocol's governor, until it gives them away. Its key can \
+put code at one address that is kept free, that of the ledger of contributions: keep it well.
 
 Example:
   loyal chain run &
@@ -68,7 +68,7 @@ pub(super) fn deploy(args: &DeployArgs) -> anyhow::Result<()> {
     }
     let beneficiaries = <[Address; 5]>::try_from(args.beneficiaries.as_slice()).unwrap_or([key.address(); 5]);
     let plan = Plan {
-        proposers: vec![key.address()],
+        proposers: Vec::new(),
         delay_seconds: args.delay,
         genesis_time,
         beneficiaries,
