@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 pub mod error;
+pub mod governance;
 pub mod host;
 pub mod hosting;
 pub mod owner;
+pub mod stake;
 
 pub use error::{Error, Result};

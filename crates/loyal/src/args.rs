@@ -2,7 +2,9 @@
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::{agent, chain, completions, demo, fingerprint, host, key, manual, model, owner};
+use crate::{
+    agent, chain, completions, demo, fingerprint, governance, host, key, manual, model, owner, stake,
+};
 
 /// Mark a model's weights, prove who serves them.
 #[derive(Debug, Parser)]
@@ -42,6 +44,12 @@ enum Noun {
     /// Serve a model to whoever speaks the OpenAI API, and keep the hosting it is paid by.
     #[command(subcommand)]
     Host(host::Verb),
+    /// Put LOYAL at risk for a seat among validators or provers, and take it back.
+    #[command(subcommand)]
+    Stake(stake::Verb),
+    /// Propose, vote, and carry out what was decided: for the protocol and for models.
+    #[command(subcommand)]
+    Governance(governance::Verb),
     /// Keep keys in encrypted files.
     #[command(subcommand)]
     Key(key::Verb),
@@ -65,6 +73,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Noun::Agent(verb) => agent::run(verb),
         Noun::Owner(verb) => owner::run(verb),
         Noun::Host(verb) => host::run(verb),
+        Noun::Stake(verb) => stake::run(verb),
+        Noun::Governance(verb) => governance::run(verb),
         Noun::Key(verb) => key::run(verb),
         Noun::Chain(verb) => chain::run(verb),
         Noun::Demo(args) => demo::run(&args),

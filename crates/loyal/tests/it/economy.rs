@@ -215,3 +215,72 @@ fn what_cannot_be_reached_or_read_is_named() {
         place.run(arguments).bad(code, &[says]);
     }
 }
+
+#[test]
+fn holders_of_loyal_change_a_value_and_holders_of_a_model_pay_from_its_reserve() {
+    let it = registered();
+    let folder = ["--folder", "c"];
+    let run = |arguments: &[&str]| it.place.run(&[arguments, &folder].concat());
+    // The protocol: delegate, propose, a day, a vote, five days, the timelock's two.
+    let propose =
+        ["governance", "propose", "Report within eight hours", "--set", "report-due=8h", "--key", "0"];
+    run(&propose).bad(1, &["votes behind it and you have 0", "delegate"]);
+    run(&["governance", "delegate", "--key", "0"]).good();
+    run(&["governance", "propose", "x", "--set", "report=8h", "--key", "0"])
+        .bad(1, &["no parameter report", "report-due"]);
+    it.pass("1m");
+    let made = it.json(&propose);
+    let number = made["proposal"].as_str().unwrap().to_owned();
+    assert_eq!(it.json(&propose)["steps"], json!([]), "the same proposal is made once");
+    run(&["governance", "vote", &number, "for", "--key", "0"]).bad(1, &["is pending: there is no vote now"]);
+    it.pass("1d 1m");
+    it.text(&["governance", "vote", &number[..10], "for", "--key", "0"]);
+    it.pass("5d 1m");
+    run(&["governance", "execute", &number, "--key", "3"]).bad(1, &["is succeeded"]);
+    it.text(&["governance", "queue", &number, "--key", "3"]);
+    run(&["governance", "execute", &number, "--key", "3"]).bad(1, &["waits in the timelock still"]);
+    it.pass("2d 1m");
+    it.text(&["governance", "execute", &number, "--key", "3"]);
+    assert_eq!(it.json(&["governance", "status", &number])["state"], "executed");
+    // The model: its controller hands it over; two makers vote David's part out of the reserve.
+    run(&["governance", "status", "--model", "1"]).bad(1, &["has no governor yet"]);
+    run(&["governance", "found", "1", "--key", "1"]).bad(1, &["only it can hand the model over"]);
+    it.text(&["governance", "found", "1", "--key", "0"]);
+    for key in ["1", "2"] {
+        it.text(&["governance", "delegate", "--model", "1", "--key", key]);
+    }
+    it.pass("1m");
+    let pay = format!("{}=50000", it.accounts[4]);
+    let made =
+        it.json(&["governance", "propose", "David's fine-tune", "--model", "1", "--pay", &pay, "--key", "1"]);
+    let number = made["proposal"].as_str().unwrap().to_owned();
+    it.pass("1d 1m");
+    for key in ["1", "2"] {
+        it.text(&["governance", "vote", &number, "for", "--model", "1", "--key", key]);
+    }
+    it.pass("3d 1m");
+    it.text(&["governance", "queue", &number, "--model", "1", "--key", "4"]);
+    it.pass("1d 1m");
+    it.text(&["governance", "execute", &number, "--model", "1", "--key", "4"]);
+    let shares = it.json(&["model", "show", "1"])["shares"].as_str().unwrap().to_owned();
+    let send = ["chain", "send", "--asset", &shares, &it.accounts[3], "20000", "--key", "4"];
+    assert!(it.text(&send).contains("30,000 DOBBY left"), "golden case 2: David has 50,000");
+}
+
+#[test]
+fn a_stake_makes_a_seat_and_thaws() {
+    let it = Economy::start();
+    it.json(&["owner", "withdraw", "--key", "0"]);
+    let bind = ["stake", "bind", "prover", "--key", "0"];
+    let bound = it.json(&bind);
+    assert_eq!((&bound["isSeated"], &bound["bound"]), (&json!(true), &json!("2000000000000000000000")));
+    assert_eq!(it.json(&bind)["steps"], json!([]), "a second run pays nothing");
+    let thawed = it.json(&["stake", "thaw", "prover", "--to", "500", "--key", "0"]);
+    assert_eq!((&thawed["isSeated"], &thawed["thawing"]), (&json!(false), &json!("1500000000000000000000")));
+    assert_eq!(it.json(&["stake", "withdraw", "prover", "--key", "0"])["steps"], json!([]));
+    it.pass("14d 1m");
+    assert_eq!(it.json(&["stake", "withdraw", "prover", "--key", "0"])["thawing"], "0");
+    let text = it.text(&["stake", "show", "prover", &it.accounts[0]]);
+    assert!(text.contains("500 LOYAL") && text.contains("2,000 LOYAL"), "{text}");
+    it.bad(&["stake", "bind", "validator", "--key", "1"], &["has 0 LOYAL and needs 10,000 LOYAL"]);
+}
