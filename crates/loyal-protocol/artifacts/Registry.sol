@@ -59,6 +59,7 @@ contract Registry {
     function closeClaim(uint256 modelId, uint32 version) external;
     function commitFingerprints(bytes32 leafRoot, bytes32 fingerprintRoot, address submitter) external;
     function commitLeaves(bytes32 leafRoot, uint32 leafCount) external;
+    function commitmentCount(address committer) external view returns (uint32);
     function commitmentId(address committer, bytes32 leafRoot) external pure returns (bytes32);
     function commitmentOf(bytes32 commitment) external view returns (Commitment);
     function controllerOf(uint256 modelId) external view returns (address);

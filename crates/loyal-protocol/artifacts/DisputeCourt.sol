@@ -1,0 +1,108 @@
+// Made by `cargo xtask contracts --write`.
+contract DisputeCourt {
+    struct Claim {
+        uint8 kind;
+        uint8 state;
+        uint8 outcome;
+        uint8 round;
+        bool appealed;
+        bool claimantAppealed;
+        address claimant;
+        address accused;
+        uint256 hostingId;
+        uint256 modelId;
+        uint256 beneficiary;
+        uint32 version;
+        uint32 epoch;
+        bytes32 subject;
+        bytes32 evidenceRoot;
+        uint128 bond;
+        uint128 pleaBond;
+        uint128 appealBond;
+        uint64 openedAt;
+        uint64 deadline;
+    }
+    struct CourtParties {
+        address registry;
+        address gate;
+        address router;
+        address factory;
+        address vault;
+        address parameters;
+        address currency;
+        address jury;
+        address board;
+        address treasury;
+        address[7] examiners;
+    }
+    struct Verdict {
+        bytes32 claimId;
+        uint8 kind;
+        uint8 outcome;
+        uint16 hits;
+        uint16 trials;
+        uint128 slashed;
+        bytes32 evidenceRoot;
+        uint64 ruledAt;
+    }
+    constructor(CourtParties parties);
+    function ANNOUNCED_SECONDS() external view returns (uint64);
+    function HUNG_SECONDS() external view returns (uint64);
+    function POOL_DIVISOR() external view returns (uint256);
+    function announcedAt(address account, bytes32 claimId) external view returns (uint64);
+    function answer(bytes32 claimId, bytes data) external;
+    function appeal(bytes32 claimId) external;
+    function board() external view returns (address);
+    function burnLeaf(bytes32 commitment, uint32 index) external;
+    function claimOf(bytes32 claimId) external view returns (Claim);
+    function claimOn(bytes32 subject) external view returns (bytes32);
+    function commitClaim(bytes32 claimId) external;
+    function currency() external view returns (address);
+    function decide(bytes32 claimId, uint8 outcome) external;
+    function drop(bytes32 claimId) external;
+    function examinerOf(uint8) external view returns (address);
+    function execute(bytes32 claimId) external;
+    function factory() external view returns (address);
+    function gate() external view returns (address);
+    function isPoolPaid(bytes32 claimId, address asset) external view returns (bool);
+    function jury() external view returns (address);
+    function multicall(bytes[] data) external returns (bytes[] results);
+    function open(uint8 kind, bytes evidence, bytes32 salt) external returns (bytes32 claimId);
+    function owed(address account) external view returns (uint256);
+    function parameters() external view returns (address);
+    function payVoters(bytes32 claimId, address asset) external;
+    function plead(bytes32 claimId, bytes data) external;
+    function registry() external view returns (address);
+    function router() external view returns (address);
+    function rule(bytes32 claimId) external;
+    function slashSeat(bytes32 subject, address account, uint16 bps) external returns (uint128 amount);
+    function takenOf(uint256 hostingId, uint32 epoch) external view returns (uint256);
+    function treasury() external view returns (address);
+    function vault() external view returns (address);
+    function withdraw(address account) external returns (uint256 amount);
+    event Answered(bytes32 indexed claimId, address indexed from, bool dismissed);
+    event Appealed(bytes32 indexed claimId, address indexed appellant, uint128 bond);
+    event ClaimAnnounced(address indexed account, bytes32 indexed claimId);
+    event ClaimOpened(bytes32 indexed claimId, uint8 indexed kind, address indexed claimant, uint256 hostingId, uint256 modelId, bytes32 evidenceRoot, uint64 answerBy);
+    event Executed(bytes32 indexed claimId, bytes32 indexed verdictId, Verdict verdict);
+    event Finished(bytes32 indexed claimId, uint8 indexed outcome, uint128 toWinner, uint128 toJury, uint128 burnt);
+    event Hung(bytes32 indexed claimId, uint64 until);
+    event JuryCalled(bytes32 indexed claimId, uint8 round, uint64 revealBy);
+    event Pleaded(bytes32 indexed claimId, address indexed accused, uint128 bond);
+    event Ruled(bytes32 indexed claimId, uint8 outcome, uint64 appealBy);
+    event Withdrawn(address indexed account, uint256 amount);
+    error AddressEmptyCode(address target);
+    error Court_BadKind(uint8 kind);
+    error Court_BadOutcome(uint8 outcome);
+    error Court_BadState(bytes32 claimId, uint8 state);
+    error Court_HostingClosed(uint256 hostingId);
+    error Court_Late(uint64 deadline);
+    error Court_NotAnnounced(bytes32 claimId);
+    error Court_NotParty(address caller);
+    error Court_PoolPaid(bytes32 claimId, address asset);
+    error Court_SubjectTaken(bytes32 subject, bytes32 claimId);
+    error Court_TooEarly(uint64 deadline);
+    error FailedCall();
+    error ReentrancyGuardReentrantCall();
+    error SafeERC20FailedOperation(address token);
+}
