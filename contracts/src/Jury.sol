@@ -187,7 +187,7 @@ contract Jury is IJury {
         Panel storage panel = _panels[claimId][round];
         uint256 length = panel.members.length;
         Vote[] memory votes = new Vote[](length);
-        uint256[4] memory counts;
+        uint256[4] memory counts = [uint256(0), 0, 0, 0];
         uint256 revealed = 0;
         for (uint256 i = 0; i < length; ++i) {
             Vote memory vote = _votes[claimId][round][panel.members[i]];
@@ -195,7 +195,7 @@ contract Jury is IJury {
             ++counts[uint8(vote.outcome)];
             _insert(votes, revealed++, vote);
         }
-        result.sat = revealed * 2 > length;
+        result.sat = revealed * 2 > panel.size;
         if (revealed == 0) return result;
         result.outcome = Outcome.Dismissed;
         if (counts[uint8(Outcome.Upheld)] * 2 > revealed) result.outcome = Outcome.Upheld;

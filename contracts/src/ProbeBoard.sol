@@ -258,10 +258,10 @@ contract ProbeBoard is IProbeBoard, ReentrancyGuardTransient {
         require(block.timestamp >= parameters.epochStart(slot.epoch + 1), Probe_TooEarly());
         bytes32 id = slotId(slot);
         Probe storage probe = _probes[id];
-        bool earned = probe.resultId != 0 && !isPaid[id][asset];
-        uint256 each = earned ? _potOf(gate.partiesOf(slot.hostingId).modelId, slot.epoch, asset) : 0;
-        require(each != 0, Probe_NothingDue());
+        require(probe.resultId != 0 && !isPaid[id][asset], Probe_NothingDue());
         isPaid[id][asset] = true;
+        uint256 each = _potOf(gate.partiesOf(slot.hostingId).modelId, slot.epoch, asset);
+        require(each != 0, Probe_NothingDue());
         emit ProverPaid(slot.hostingId, slot.epoch, slot.number, asset, each);
         IERC20(asset).safeTransfer(probe.prover, each);
     }

@@ -182,7 +182,39 @@ contract CourtOwnershipTest is ProbeWorld {
         registry.activate(accused, 1);
     }
 
+    function test_ADroppedClaimMayComeAgain() public {
+        bytes32 claimId = claim(ClaimKind.Ownership, abi.encode(evidence()));
+        vm.expectRevert(abi.encodeWithSelector(DisputeCourt.Court_NotParty.selector, address(this)));
+        judge.drop(claimId);
+        vm.prank(owner);
+        judge.drop(claimId);
+        eq(judge.owed(owner), 500e18, "half back");
+        eq(judge.owed(thief), 500e18, "half to whom it accused");
+        ended(claimId, Outcome.Dropped);
+        isState(claim(ClaimKind.Ownership, abi.encode(evidence())), ClaimState.Open);
+    }
+
     // --- juries
+
+    /// @dev Fewer than half of the seats are no jury, also where there are not more validators.
+    function test_TwoOfFiveAreNoJury() public {
+        bytes32 claimId = opened();
+        expireClaim(claimId);
+        address[] memory members = drawJury(claimId, 1);
+        Ballot memory said = ballot(claimId, 1, Outcome.Upheld, 16, 16);
+        for (uint256 i = 0; i < 2; ++i) {
+            bytes32 commitment = commitmentOf(said, members[i]);
+            vm.prank(members[i]);
+            jury.commitBallot(claimId, 1, commitment);
+        }
+        vm.warp(jury.panelOf(claimId, 1).commitBy + 1);
+        for (uint256 i = 0; i < 2; ++i) {
+            vm.prank(members[i]);
+            jury.revealBallot(said);
+        }
+        expireClaim(claimId);
+        eq(judge.claimOf(claimId).round, 2, "a larger one is called");
+    }
 
     /// @dev Invariant 18: distinct, drawn, no party.
     function test_AJuryIsDistinctAndNoParty() public {

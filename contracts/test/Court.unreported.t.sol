@@ -198,6 +198,21 @@ contract CourtUnreportedTest is ProbeWorld {
         expireClaim(claimId);
     }
 
+    /// @dev Only probes that count can be called forged: a verdict about another could not be carried out.
+    function test_APleaNamesProbesThatCount() public {
+        uint32 epoch = probeDay(3, 3, none());
+        bytes32 claimId = claim(ClaimKind.Unreported, evidence());
+        vm.startPrank(host);
+        bytes memory four = plea(epoch, 4);
+        vm.expectRevert(abi.encodeWithSelector(Examiner.Examiner_BadAnswer.selector, bytes32("slot")));
+        judge.plead(claimId, four);
+        bytes memory nothing = plea(epoch, 0);
+        vm.expectRevert(abi.encodeWithSelector(Examiner.Examiner_BadAnswer.selector, bytes32("number of slots")));
+        judge.plead(claimId, nothing);
+        vm.stopPrank();
+        holds(usage.weigh(claimId, Outcome.Forged, 0, 0) == Outcome.Dismissed, "nobody was called a forger");
+    }
+
     /// @dev A host that pleads forgery posts the same bond and is heard; forgers lose a quarter of their seats.
     function test_ForgersLoseAQuarter() public {
         seatValidators(5);

@@ -151,7 +151,8 @@ abstract contract CourtWorld is World {
     }
 
     function expireClaim(bytes32 claimId) internal {
-        vm.warp(judge.claimOf(claimId).deadline + 1);
+        uint64 deadline = judge.claimOf(claimId).deadline;
+        if (vm.getBlockTimestamp() <= deadline) vm.warp(deadline + 1);
         judge.rule(claimId);
     }
 

@@ -107,8 +107,13 @@ contract UsageExaminer is Examiner {
     function plead(bytes32 claimId, bytes calldata data) external override onlyCourt {
         Slot[] memory slots = abi.decode(data, (Slot[]));
         require(slots.length != 0 && slots.length <= ACCUSED_MAX, Examiner_BadAnswer("number of slots"));
+        Window memory window = _windows[claimId];
+        uint32 generation = board.summaryOf(window.hostingId, window.number).generation;
         for (uint256 i = 0; i < slots.length; ++i) {
-            require(slots[i].hostingId == _windows[claimId].hostingId, Examiner_BadAnswer("hosting"));
+            Probe memory probe = board.probeOf(slots[i]);
+            bool here = slots[i].hostingId == window.hostingId && probe.generation == generation
+                && board.windowOf(window.hostingId, slots[i].epoch) == window.number;
+            require(here && _counts(probe), Examiner_BadAnswer("slot"));
             _doubted[claimId].push(slots[i]);
         }
         _windows[claimId].pleaded = true;
