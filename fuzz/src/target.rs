@@ -58,6 +58,7 @@ pub(crate) const TARGETS: &[Target] = &[
     evidence::BUNDLE,
     owner::REGISTRATION,
     owner::USAGE_REPORT,
+    owner::RECEIPT,
     owner::KEY_FILE,
 ];
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod court;
 pub mod error;
 pub mod governance;
 pub mod host;

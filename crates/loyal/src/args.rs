@@ -3,7 +3,7 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
-    agent, chain, completions, demo, fingerprint, governance, host, key, manual, model, owner, stake,
+    agent, chain, completions, court, demo, fingerprint, governance, host, key, manual, model, owner, stake,
 };
 
 /// Mark a model's weights, prove who serves them.
@@ -50,6 +50,9 @@ enum Noun {
     /// Propose, vote, and carry out what was decided: for the protocol and for models.
     #[command(subcommand)]
     Governance(governance::Verb),
+    /// Accuse, answer, judge: claims against hosts and owners.
+    #[command(subcommand)]
+    Court(court::Verb),
     /// Keep keys in encrypted files.
     #[command(subcommand)]
     Key(key::Verb),
@@ -75,6 +78,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Noun::Host(verb) => host::run(verb),
         Noun::Stake(verb) => stake::run(verb),
         Noun::Governance(verb) => governance::run(verb),
+        Noun::Court(verb) => court::run(verb),
         Noun::Key(verb) => key::run(verb),
         Noun::Chain(verb) => chain::run(verb),
         Noun::Demo(args) => demo::run(&args),

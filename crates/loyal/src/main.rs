@@ -5,6 +5,7 @@ mod args;
 mod chain;
 mod clock;
 mod completions;
+mod court;
 mod curve;
 mod demo;
 mod ending;

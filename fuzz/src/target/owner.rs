@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use alloy_primitives::B256;
 use loyal_protocol::Key;
 use loyal_protocol::keystore::{Salt, address_of};
+use loyal_roles::court::ReceiptFile;
 use loyal_roles::hosting::ReportFile;
 use loyal_roles::owner::Registration;
 
@@ -35,6 +36,15 @@ pub(super) const USAGE_REPORT: Target = Target {
     dictionary: &["hostingId", "epoch", "count", "amount", "tokens", "top", "0x"],
     mend: None,
     make: Some(make_report),
+    held_bytes_base: HELD_BYTES_BASE,
+};
+
+pub(super) const RECEIPT: Target = Target {
+    name: "receipt",
+    run: receipt,
+    dictionary: &["invocationId", "hostingId", "tokensIn", "cumulative", "issuedAt", "signature", "0x"],
+    mend: None,
+    make: Some(make_receipt),
     held_bytes_base: HELD_BYTES_BASE,
 };
 
@@ -93,6 +103,32 @@ fn make_report() -> Vec<u8> {
     let top = B256::repeat_byte(9);
     format!(r#"{{"hostingId":"1","epoch":3,"count":10,"amount":"20","tokens":"100","top":"{top}"}}"#)
         .into_bytes()
+}
+
+fn receipt(bytes: &[u8]) -> Result<(), String> {
+    let receipt: ReceiptFile = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    receipt.message().map_err(|error| error.to_string())?;
+    Ok(())
+}
+
+fn make_receipt() -> Vec<u8> {
+    let hash = B256::repeat_byte(9);
+    let made = ReceiptFile {
+        invocation_id: hash,
+        hosting_id: "1".to_owned(),
+        epoch: 2,
+        seq: 3,
+        request_hash: hash,
+        response_hash: hash,
+        trace_root: hash,
+        tokens_in: 4,
+        tokens_out: 5,
+        amount: "6".to_owned(),
+        cumulative: "7".to_owned(),
+        issued_at: "8".to_owned(),
+        signature: hash.to_vec().into(),
+    };
+    serde_json::to_vec(&made).expect("a receipt has only string keys")
 }
 
 /// Only what is read without the password: deriving a key takes its time by design.

@@ -1,6 +1,10 @@
 //! `loyal chain deploy`, `owner …`, `host open …`, `model show`, `key …`: a model's way from its first hash to its first
 //! revenue, on a chain of its own, with every wait cut short.
 
+use alloy_primitives::{B256, Bytes};
+use loyal_protocol::devnet::Accounts;
+use loyal_protocol::{Key, message};
+use loyal_roles::court::ReceiptFile;
 use serde_json::{Value, json};
 
 use crate::chain::Running;
@@ -283,4 +287,73 @@ fn a_stake_makes_a_seat_and_thaws() {
     let text = it.text(&["stake", "show", "prover", &it.accounts[0]]);
     assert!(text.contains("500 LOYAL") && text.contains("2,000 LOYAL"), "{text}");
     it.bad(&["stake", "bind", "validator", "--key", "1"], &["has 0 LOYAL and needs 10,000 LOYAL"]);
+}
+
+/// A receipt of hosting 1, signed with the key of account 3, as its file.
+fn receipt(it: &Economy, response: u8) -> String {
+    let contracts: Value =
+        serde_json::from_str(&std::fs::read_to_string(it.place.path("c/contracts.json")).unwrap()).unwrap();
+    let accounts = Accounts::load(&it.place.path("c")).unwrap().unwrap();
+    let key = Key::try_from(&accounts.accounts[3]).unwrap();
+    let time = it.json(&["chain", "status"])["timestamp"].as_u64().unwrap();
+    let epoch = u32::try_from((time - contracts["genesis_time"].as_u64().unwrap()) / 86_400).unwrap();
+    let mut file = ReceiptFile {
+        invocation_id: B256::repeat_byte(1),
+        hosting_id: "1".to_owned(),
+        epoch,
+        seq: 0,
+        request_hash: B256::repeat_byte(2),
+        response_hash: B256::repeat_byte(response),
+        trace_root: B256::ZERO,
+        tokens_in: 3,
+        tokens_out: 4,
+        amount: "2000000000000000".to_owned(),
+        cumulative: "2000000000000000".to_owned(),
+        issued_at: time.to_string(),
+        signature: Bytes::new(),
+    };
+    let registry = contracts["addresses"]["registry"].as_str().unwrap().parse().unwrap();
+    let domain = message::domain(31337, registry);
+    file.signature = key.sign_message(&file.message().unwrap().0, &domain);
+    serde_json::to_string(&file).unwrap()
+}
+
+#[test]
+fn two_receipts_with_one_number_convict_by_their_own_signatures() {
+    let it = registered();
+    for account in [3, 4] {
+        it.json(&["chain", "send", "--key", "0", &it.accounts[account], "1000"]);
+    }
+    it.json(&["host", "open", "1", "--price", "0.02", "--endpoint", "https://models.example", "--key", "3"]);
+    it.pass("1m");
+    it.place.write("one.json", receipt(&it, 5));
+    it.place.write("same.json", receipt(&it, 5));
+    let mut other = receipt(&it, 6);
+    it.place.write("other.json", &other);
+    let open =
+        ["court", "open", "equivocation", "--receipt", "one.json", "--receipt", "other.json", "--key", "4"];
+    let rehearsed = it.json(&[&open[..], &["--dry-run"]].concat());
+    assert_eq!(rehearsed["steps"].as_array().unwrap().len(), 3, "announce, approve, open");
+    assert_eq!(it.json(&["court", "show"]), json!([]));
+    // The same receipt twice proves nothing, and neither does one that somebody else signed.
+    let same =
+        ["court", "open", "equivocation", "--receipt", "one.json", "--receipt", "same.json", "--key", "4"];
+    it.bad(&same, &["the contract refused", "Examiner_BadEvidence"]);
+    let claim = it.json(&open);
+    assert_eq!((&claim["state"], &claim["outcome"]), (&json!("executed"), &json!("upheld")), "{claim}");
+    assert_eq!(it.json(&open)["steps"], json!([]), "a second run opens no second claim");
+    let hosting = it.json(&["model", "show", "1"])["hostings"][0].clone();
+    // A bond of 0.72: a tenth is taken for equivocation.
+    assert_eq!(
+        (&hosting["convictions"], &hosting["bond"]),
+        (&json!(1), &json!("648000000000000000")),
+        "{hosting}"
+    );
+    let text = it.text(&["court", "show", &claim["claim"].as_str().unwrap()[..12]]);
+    assert!(text.contains("equivocation") && text.contains("nothing: it has ended"), "{text}");
+    it.text(&["court", "withdraw", "--key", "4"]);
+    other.truncate(20);
+    it.place.write("other.json", &other);
+    it.bad(&open, &["other.json: not a signed receipt"]);
+    it.bad(&["court", "execute", "0x1234", "--key", "4"], &["there is no claim 0x1234"]);
 }
