@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use crate::site::{self, Actor, Reached, Site};
 use crate::{output, when};
 
+mod simulate;
+
 /// What can be done at court.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -31,6 +33,8 @@ pub(crate) enum Verb {
     Execute(ClaimArgs),
     /// Send an account the LOYAL that claims left it.
     Withdraw(WithdrawArgs),
+    /// Live through many days as honest and cheating hosts: what is caught when, and what bond that takes.
+    Simulate(simulate::Args),
 }
 
 /// Arguments of `loyal court show`.
@@ -187,6 +191,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
             Ok(court::advance(walk, &reached.at, claim)?)
         }),
         Verb::Withdraw(args) => withdraw(&args),
+        Verb::Simulate(args) => simulate::run(&args),
     }
 }
 
