@@ -137,7 +137,7 @@ fn act(
     let key = site.actor(actor)?;
     let ((), taken) =
         site::walk(&reached.client, &key, (actor.dry_run, site.json), |walk| steps(walk, role.into()))?;
-    say(reached, site, key.address(), role.into(), Some(site::steps_json(&taken)))
+    say(reached, site, key.address(), role.into(), Some(&site::steps_json(&taken)))
 }
 
 fn say(
@@ -145,7 +145,7 @@ fn say(
     site: &Site,
     account: Address,
     seat: Seat,
-    steps: Option<Value>,
+    steps: Option<&Value>,
 ) -> anyhow::Result<()> {
     let found = Position::read(&reached.client, &reached.at, account, seat)?;
     if site.json {

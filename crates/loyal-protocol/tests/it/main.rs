@@ -9,6 +9,7 @@ mod client;
 mod clients;
 mod conformance;
 mod durable;
+mod evidence;
 mod http;
 mod kit;
 mod ledger;

@@ -62,11 +62,14 @@ pub(crate) fn node(name: &str, script: &str, args: &[&str]) -> String {
 /// Deployment code of a contract of `Conformance.sol`.
 pub(crate) fn bytecode(contract: &str) -> Bytes {
     static COMPILED: OnceLock<serde_json::Value> = OnceLock::new();
-    let compiled = COMPILED.get_or_init(|| {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contracts/Conformance.sol");
-        serde_json::from_str(&node("compile.mjs", include_str!("compile.mjs"), &[source])).unwrap()
-    });
+    let compiled = COMPILED
+        .get_or_init(|| compiled(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/contracts/Conformance.sol")));
     hex::decode(compiled[contract].as_str().unwrap()).unwrap().into()
+}
+
+/// Deployment code of every contract in a file, by name.
+pub(crate) fn compiled(source: &str) -> serde_json::Value {
+    serde_json::from_str(&node("compile.mjs", include_str!("compile.mjs"), &[source])).unwrap()
 }
 
 /// An anvil on a port of its own, ended with the value.
