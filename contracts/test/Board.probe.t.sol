@@ -213,6 +213,8 @@ contract BoardProbeTest is ProbeWorld {
     }
 
     /// @dev Hit, miss, closed or refused: the count is what fell, and closed ones fall where they give fewest bits.
+    /// forge-config: default.fuzz.runs = 48
+    /// forge-config: long.fuzz.runs = 1024
     function test_TheCountIsTheSum(uint8 fates) public {
         uint32 epoch = today();
         ProbeRequest[4] memory requests;

@@ -281,6 +281,10 @@ contract CourtHandler is ProbeWorld {
     }
 }
 
+/// @dev A call here is a whole claim; the long profile has the 256 histories of 128 calls.
+/// forge-config: default.invariant.runs = 16
+/// forge-config: long.invariant.runs = 256
+/// forge-config: long.invariant.depth = 128
 contract CourtInvariants {
     struct FuzzSelector {
         address addr;
