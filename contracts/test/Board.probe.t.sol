@@ -4,6 +4,7 @@ pragma solidity =0.8.37;
 import {ProbeBoard, ResultCommit} from "../src/ProbeBoard.sol";
 import {ProbeOpening, ProbeReader, ProbeRequest} from "../src/ProbeReader.sol";
 import {ProbeState, Slot, Summary} from "../src/interfaces/IProbeBoard.sol";
+import {Evidence} from "../src/libraries/Evidence.sol";
 import {Messages, ProbeResult, ProbeTicket} from "../src/libraries/Messages.sol";
 import {Node} from "../src/libraries/Tree.sol";
 import {ProbeWorld} from "./ProbeWorld.sol";
@@ -209,6 +210,43 @@ contract BoardProbeTest is ProbeWorld {
         isProbe(slotOf(epoch, 3), ProbeState.Refused);
         probeDay(3, 3, none());
         holds(bitsNow() == 84_540_927_085, "3 of 4");
+    }
+
+    /// @dev Hit, miss, closed or refused: the count is what fell, and closed ones fall where they give fewest bits.
+    /// forge-config: default.fuzz.runs = 48
+    /// forge-config: long.fuzz.runs = 1024
+    function test_TheCountIsTheSum(uint8 fates) public {
+        uint32 epoch = today();
+        ProbeRequest[4] memory requests;
+        uint32[4] memory counts;
+        for (uint16 i = 0; i < 4; ++i) {
+            requests[i] = requestOf(epoch, i, (fates >> (2 * i)) & 3 == 0);
+            if ((fates >> (2 * i)) & 3 != 3) commitResult(requests[i]);
+        }
+        skip(12 hours);
+        for (uint16 i = 0; i < 4; ++i) {
+            ++counts[(fates >> (2 * i)) & 3];
+            if ((fates >> (2 * i)) & 3 != 3) continue;
+            ResultCommit[] memory results = new ResultCommit[](1);
+            results[0] = ResultCommit(hostingId, i, 0);
+            vm.prank(requests[i].ticket.prover);
+            board.commitResults(results);
+        }
+        nextSeed();
+        postTree(hostingId, epoch, none());
+        for (uint16 i = 0; i < 4; ++i) {
+            uint8 fate = (fates >> (2 * i)) & 3;
+            if (fate != 3) ask(requests[i]);
+            if (fate < 2) board.openResult(openingOf(requests[i]));
+        }
+        skip(3 hours);
+        for (uint16 i = 0; i < 4; ++i) {
+            if ((fates >> (2 * i)) & 3 == 2) board.expire(requests[i].slot);
+        }
+        uint32 coins = counts[0] + counts[1];
+        int64 expected = coins == 0 ? int64(0) : Evidence.adverse(256, counts[0], coins, counts[2] + counts[3]);
+        holds(bitsNow() == expected, "bits");
+        eq(board.summaryOf(hostingId, 0).provers, counts[0], "provers with a hit");
     }
 
     function test_ALeafIsAskedForOnce() public {

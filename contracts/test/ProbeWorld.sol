@@ -4,7 +4,7 @@ pragma solidity =0.8.37;
 import {ProbeOpening, ProbeRequest} from "../src/ProbeReader.sol";
 import {ResultCommit} from "../src/ProbeBoard.sol";
 import {Commitment, VersionTerms} from "../src/interfaces/IRegistry.sol";
-import {Slot} from "../src/interfaces/IProbeBoard.sol";
+import {ProbeState, Slot} from "../src/interfaces/IProbeBoard.sol";
 import {Leaves} from "../src/libraries/Leaves.sol";
 import {Messages, ProbeResult, ProbeTicket} from "../src/libraries/Messages.sol";
 import {Node, Tree} from "../src/libraries/Tree.sol";
@@ -26,8 +26,8 @@ abstract contract ProbeWorld is CourtWorld {
 
     function setUp() public virtual override {
         super.setUp();
-        leafCount = 64;
-        spec = abi.encode("verbatim", abi.encode(candidates()));
+        leafCount = leafCountOf();
+        spec = specOf();
         (leafRoot, digests) = leaves(spec, "r");
         modelId = madeOf("first", leafRoot);
         skip(7 days);
@@ -39,6 +39,14 @@ abstract contract ProbeWorld is CourtWorld {
         }
         nextSeed();
         hostingId = serving(modelId);
+    }
+
+    function leafCountOf() internal pure virtual returns (uint32) {
+        return 64;
+    }
+
+    function specOf() internal pure virtual returns (bytes memory) {
+        return abi.encode("verbatim", abi.encode(candidates()));
     }
 
     function madeOf(bytes32 name, bytes32 root) internal returns (uint256) {
@@ -74,11 +82,14 @@ abstract contract ProbeWorld is CourtWorld {
         return keccak256(abi.encode(salt, index));
     }
 
-    /// @dev What the marked model says, or another candidate.
-    function reply(uint32 index, bool hit) internal view returns (bytes[] memory replies) {
+    function secretOf(uint32 index) internal view returns (bytes32) {
         Commitment memory commitment = registry.commitmentOf(registry.versionOf(modelId, 1).commitment);
-        bytes32 secret = Leaves.secret(blinding("r", index), leafRoot, beacon.seed(commitment.beaconEpoch), index);
-        uint256 chosen = uint256(keccak256(abi.encode(secret))) % WIDTH;
+        return Leaves.secret(blinding("r", index), leafRoot, beacon.seed(commitment.beaconEpoch), index);
+    }
+
+    /// @dev What the marked model says, or another candidate.
+    function reply(uint32 index, bool hit) internal view virtual returns (bytes[] memory replies) {
+        uint256 chosen = uint256(keccak256(abi.encode(secretOf(index)))) % WIDTH;
         bytes[] memory pieces = new bytes[](1);
         pieces[0] = candidates()[hit ? chosen : (chosen + 1) % WIDTH];
         replies = new bytes[](1);
@@ -151,6 +162,8 @@ abstract contract ProbeWorld is CourtWorld {
         postTree(hostingId, epoch, nodes);
         for (uint256 i = 0; i < count; ++i) {
             ask(requests[i]);
+            // A leaf that was drawn on an earlier day is void.
+            if (board.probeOf(requests[i].slot).state != ProbeState.Requested) continue;
             board.openResult(openingOf(requests[i]));
         }
     }

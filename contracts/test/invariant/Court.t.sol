@@ -281,6 +281,10 @@ contract CourtHandler is ProbeWorld {
     }
 }
 
+/// @dev A call here is a whole claim; the long profile has the 256 histories of 128 calls.
+/// forge-config: default.invariant.runs = 16
+/// forge-config: long.invariant.runs = 256
+/// forge-config: long.invariant.depth = 128
 contract CourtInvariants {
     struct FuzzSelector {
         address addr;
@@ -317,19 +321,15 @@ contract CourtInvariants {
         targets[0] = address(handler);
     }
 
-    function invariant_8_BondsInAreBondsOut() public view {
+    /// @dev Invariants 7, 8, 10 and 17, in one function: forge runs all histories anew for each.
+    function invariant_7_8_10_17_ClaimsHoldAndPay() public view {
         handler.bondsBalance();
-    }
-
-    function invariant_7_ClaimsHoldWhatTheyAccuse() public view {
         handler.claimsHold();
-    }
-
-    function invariant_10_17_PartsAreSlashesAndTheHonestLoseNothing() public view {
         handler.partsAreSlashes();
     }
 
-    function invariant_8_19_TimeEndsEveryClaim() public {
+    /// @dev Invariants 8 and 19, at the end of every history.
+    function afterInvariant() public {
         handler.timeEndsAll();
     }
 }
