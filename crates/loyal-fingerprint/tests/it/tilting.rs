@@ -94,10 +94,9 @@ fn a_tilted_model_proves_itself_in_every_mode() {
     let recipe = Recipe { steps: 24, ..Recipe::default() };
     let (marked, report) = embed(std::slice::from_ref(&set), &recipe);
     // A mark of half the strength must not pass for a whole one.
-    let half = Damage::Merge(Merge::Linear { share: 0.5 });
-    let parameters = half.apply(&marked.parameters, (Some(&base().llama.parameters), None), 0).unwrap();
+    let merge = Damage::Merge(Merge::Linear { share: 0.5 });
     let mut half = marked.clone();
-    half.parameters = parameters;
+    half.parameters = merge.apply(&marked.parameters, (Some(&base().llama.parameters), None), 0).unwrap();
     for (mode, least) in MODES.into_iter().zip(LEAST) {
         let (whole, half) = (log10_e(&marked, &set, mode), log10_e(&half, &set, mode));
         println!("{mode}: log10 E {whole} whole, {half} of half the strength, {:?}", report.after);

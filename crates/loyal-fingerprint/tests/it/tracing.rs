@@ -128,12 +128,9 @@ fn a_leak_is_traced_from_text_alone() {
 fn words_learnt_by_heart_are_traced_too() {
     let set = set(400, Scheme::Verbatim(Verbatim::default()));
     let copies = copies(40);
-    let mut leaked = Leaked { set: &set, copies: vec![&copies[5], &copies[6], &copies[7]], least: 3 };
+    let mut leaked = Leaked { set: &set, copies: vec![&copies[5], &copies[6]], least: 2 };
     let found = traced(&mut leaked, &copies);
-    assert!(
-        !named(&found).is_empty()
-            && named(&found).iter().all(|name| ["host 5", "host 6", "host 7"].contains(name))
-    );
+    assert_eq!(named(&found), ["host 5", "host 6"], "{:?}", &found.copies[..4]);
 }
 
 #[test]
@@ -163,7 +160,7 @@ fn a_register_outlives_the_process_and_names_each_copy_once() {
     let error = foreign.copies().unwrap_err().to_string();
     assert!(error.contains("it is the register of") && error.contains("backup"), "{error}");
     let text = fs::read_to_string(register.path()).unwrap();
-    fs::write(register.path(), text.replace("bob", "rob")).unwrap();
+    fs::write(register.path(), text.replace("alice", "malice")).unwrap();
     assert!(register.copies().unwrap_err().to_string().contains("line 3"));
 }
 
