@@ -184,6 +184,7 @@ impl Browser {
     }
 
     async fn look(&mut self, session: &str) -> Result<Snapshot> {
+        self.name_tabs().await;
         let mut snapshot = self.frame_of_snapshot();
         if snapshot.dialog.is_some() {
             return Ok(snapshot);
@@ -213,6 +214,32 @@ impl Browser {
         self.play_states(&mut snapshot.nodes).await;
         snapshot.notes = std::mem::take(&mut self.notes);
         Ok(snapshot)
+    }
+
+    /// Asks for the titles of several tabs; Chromium tells their changes late.
+    async fn name_tabs(&self) {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Targets {
+            target_infos: Vec<Info>,
+        }
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Info {
+            target_id: String,
+            title: String,
+        }
+        if self.cdp.world().tabs.len() < 2 {
+            return;
+        }
+        let Ok(targets) = self.cdp.call::<Targets>(None, "Target.getTargets", json!({})).await else {
+            return;
+        };
+        let mut world = self.cdp.world();
+        for info in targets.target_infos {
+            let tab = world.tabs.iter_mut().find(|tab| tab.target == info.target_id);
+            tab.into_iter().for_each(|tab| tab.title.clone_from(&info.title));
+        }
     }
 
     /// A snapshot without nodes.
@@ -390,6 +417,15 @@ impl Browser {
 
     pub(crate) fn visited(&mut self, url: &str) {
         url.clone_into(&mut self.last_url);
+    }
+
+    /// Makes the page's process end at once, for tests of what follows.
+    ///
+    /// # Errors
+    /// Always: [`Error::Crashed`], or what kept it from crashing.
+    pub async fn crash_page(&mut self) -> Result<()> {
+        let session = self.ready().await?;
+        self.cdp.tell(Some(&session), "Page.crash", json!({})).await
     }
 
     /// Ends Chromium; dropping the browser does so too, less kindly.

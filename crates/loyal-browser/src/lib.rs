@@ -13,7 +13,7 @@ pub mod trace;
 mod world;
 
 pub use action::{Acted, Action};
-pub use browser::Browser;
+pub use browser::{Browser, Limits};
 pub use error::{Error, Result};
 pub use launch::{Launch, Reach};
 pub use snapshot::{Node, Ref, Snapshot};

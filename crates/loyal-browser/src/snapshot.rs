@@ -12,7 +12,7 @@ mod render;
 pub(crate) mod tree;
 
 /// An element of a snapshot; written `e12`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Ref(pub u32);
 
 impl fmt::Display for Ref {
@@ -121,12 +121,6 @@ pub struct Node {
     pub colours: (String, String),
     /// How far a video or a sound has played.
     pub playing: Option<String>,
-}
-
-impl Default for Ref {
-    fn default() -> Self {
-        Self(0)
-    }
 }
 
 impl Node {

@@ -200,7 +200,10 @@ impl World {
             }
             "Browser.downloadWillBegin" | "Page.downloadWillBegin" => self.download_begins(event),
             "Browser.downloadProgress" => self.download_goes_on(event),
-            _ => taken.changed = session.is_some_and(|session| self.of_page(session, method, event)),
+            _ => {
+                let changed = session.is_some_and(|session| self.of_page(session, method, event, &mut taken));
+                taken.changed = changed;
+            }
         }
         taken
     }
@@ -249,8 +252,14 @@ impl World {
         self.sessions.insert(id, session);
     }
 
-    fn of_page(&mut self, id: &str, method: &str, event: Event) -> bool {
+    fn of_page(&mut self, id: &str, method: &str, event: Event, taken: &mut Taken) -> bool {
         match method {
+            // A page may ask to be kept; it is left all the same.
+            "Page.javascriptDialogOpening" if event.r#type == "beforeunload" => {
+                let yes = (Some(id.to_owned()), "Page.handleJavaScriptDialog", json!({"accept": true}));
+                taken.replies.push(yes);
+                return false;
+            }
             "Page.javascriptDialogOpening" => {
                 let (kind, message) = (event.r#type, event.message.chars().take(1000).collect());
                 self.dialog = Some(Dialog { session: id.to_owned(), kind, message });

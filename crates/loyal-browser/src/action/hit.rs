@@ -33,6 +33,19 @@ struct Hit {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metrics {
+    css_layout_viewport: Scrolled,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Scrolled {
+    page_x: f64,
+    page_y: f64,
+}
+
+#[derive(Deserialize)]
 struct BoxModel {
     model: Model,
 }
@@ -88,23 +101,24 @@ impl Browser {
             Err(error) => return Err(error),
         }
         let mut quads = self.quads(&place.session, node).await?;
-        if quads.is_empty() {
-            if let Some(label) = element.other(&self.cdp, "el => loyal.label(loyal.up(el))").await? {
-                let label = json!({"objectId": label.object});
-                drop(self.cdp.tell(session, "DOM.scrollIntoViewIfNeeded", label.clone()).await);
-                quads = self.quads(&place.session, label).await?;
-            }
+        let label = "el => loyal.label(loyal.up(el))";
+        if quads.is_empty()
+            && let Some(label) = element.other(&self.cdp, label).await?
+        {
+            let label = json!({"objectId": label.object});
+            drop(self.cdp.tell(session, "DOM.scrollIntoViewIfNeeded", label.clone()).await);
+            quads = self.quads(&place.session, label).await?;
         }
         if quads.is_empty() {
             let connected: bool = element.ask(&self.cdp, "el => el.isConnected", &[]).await?;
             let gone = !connected;
             return Err(if gone { self.stale(target).await } else { Error::Hidden { target } });
         }
-        let offset = self.offset(&place.session).await?;
+        let (offset, scroll) = tokio::try_join!(self.offset(&place.session), self.scrolled(&place.session))?;
         let mut known = HashMap::from([(place.node, true)]);
         let mut first = None;
         for point in points(&quads) {
-            let Some(hit) = self.hit(&place.session, point).await? else { continue };
+            let Some(hit) = self.hit(&place.session, (point, scroll)).await? else { continue };
             let counts = match known.get(&hit) {
                 Some(counts) => *counts,
                 None => {
@@ -146,9 +160,16 @@ impl Browser {
         }
     }
 
-    async fn hit(&self, session: &str, point: Point) -> Result<Option<i64>> {
+    async fn scrolled(&self, session: &str) -> Result<Point> {
+        let metrics = self.cdp.call::<Metrics>(Some(session), "Page.getLayoutMetrics", json!({})).await?;
+        let Scrolled { page_x, page_y } = metrics.css_layout_viewport;
+        Ok(Point { x: page_x, y: page_y })
+    }
+
+    /// What a click at a point would hit; Chromium counts it from the start of the document.
+    async fn hit(&self, session: &str, (point, scroll): (Point, Point)) -> Result<Option<i64>> {
         #[expect(clippy::cast_possible_truncation, reason = "whole pixels of a page")]
-        let (x, y) = (point.x as i64, point.y as i64);
+        let (x, y) = ((point.x + scroll.x) as i64, (point.y + scroll.y) as i64);
         let ask = json!({
             "x": x, "y": y, "includeUserAgentShadowDOM": true, "ignorePointerEventsNone": false,
         });
@@ -175,7 +196,8 @@ impl Browser {
         while let Some((outer, owner)) = self.owner(&session).await? {
             let shift = self.offset(&outer).await?;
             let point = Point { x: at.x - shift.x, y: at.y - shift.y };
-            if self.hit(&outer, point).await? != Some(owner) {
+            let scroll = self.scrolled(&outer).await?;
+            if self.hit(&outer, (point, scroll)).await? != Some(owner) {
                 return Ok(false);
             }
             session = outer;

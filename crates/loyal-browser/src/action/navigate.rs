@@ -43,19 +43,8 @@ impl Browser {
         if let Some(why) = self.fault(url) {
             return Err(Error::Denied { address: url.to_owned(), why });
         }
-        let session = self.free_of_dialogs(session).await?;
         let denied = self.denied_count(url);
-        let time = self.limits.load;
-        let went =
-            self.cdp.call_within::<Navigated>(Some(&session), "Page.navigate", json!({"url": url}), time);
-        let went = match went.await {
-            Err(Error::Timeout { .. }) => {
-                drop(self.cdp.tell(Some(&session), "Page.stopLoading", json!({})).await);
-                let why = format!("no answer within {} s", time.as_secs_f64());
-                return Err(Error::Unreachable { address: url.to_owned(), why });
-            }
-            went => went?,
-        };
+        let (session, went) = self.navigate(session, url).await?;
         if self.denied_count(url) > denied {
             let why = "it leads to a machine that may not be reached".to_owned();
             return Err(Error::Denied { address: url.to_owned(), why });
@@ -108,17 +97,37 @@ impl Browser {
         world.sessions.get(session)?.frames.first().map(|frame| frame.url.clone())
     }
 
-    /// Closes the dialogs of a page that is to be left; one that never stops loses its tab.
-    async fn free_of_dialogs(&mut self, session: &str) -> Result<String> {
-        for _ in 0..DIALOG_COUNT_MAX {
-            if self.cdp.world().dialog.is_none() {
-                return Ok(session.to_owned());
+    /// Leaves a page, closing its dialogs; one that never stops opening them loses its tab.
+    async fn navigate(&mut self, session: &str, url: &str) -> Result<(String, Navigated)> {
+        let mut session = session.to_owned();
+        let (time, mut dialog_count) = (self.limits.load, 0);
+        loop {
+            let go = json!({"url": url});
+            let went = self.cdp.call_within::<Navigated>(Some(&session), "Page.navigate", go, time).await;
+            match went {
+                Err(Error::DialogOpen { .. }) if dialog_count < DIALOG_COUNT_MAX => {
+                    dialog_count += 1;
+                    self.close_dialog(false, None).await?;
+                }
+                Err(error @ Error::DialogOpen { .. }) => {
+                    drop(self.unhang(error).await);
+                    session = self.ready().await?;
+                    dialog_count = 0;
+                }
+                Err(Error::Timeout { .. }) => {
+                    drop(self.cdp.tell(Some(&session), "Page.stopLoading", json!({})).await);
+                    let why = format!("no answer within {} s", time.as_secs_f64());
+                    return Err(Error::Unreachable { address: url.to_owned(), why });
+                }
+                // Attempts that its dialogs held up undo each other: a fresh tab has none.
+                Ok(went) if dialog_count > 0 && went.error_text.as_deref() == Some("net::ERR_ABORTED") => {
+                    drop(self.unhang(Error::Timeout { what: url.to_owned(), after: time }).await);
+                    session = self.ready().await?;
+                    dialog_count = 0;
+                }
+                went => return Ok((session, went?)),
             }
-            self.close_dialog(false, None).await?;
         }
-        let why = Error::Timeout { what: "its dialogs".to_owned(), after: Duration::ZERO };
-        drop(self.unhang(why).await);
-        self.ready().await
     }
 
     async fn close_dialog(&self, accept: bool, text: Option<&str>) -> Result<()> {

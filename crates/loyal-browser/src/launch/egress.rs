@@ -158,7 +158,9 @@ async fn exchange(
     let body = async {
         let first = rest.len().min(usize::try_from(length).unwrap_or(usize::MAX));
         to_server.write_all(&rest[..first]).await?;
-        copy((&mut from_client).take(length - first as u64), &mut to_server, None).await
+        pump((&mut from_client).take(length - first as u64), &mut to_server, None).await?;
+        // Nothing more may come: the end, when the page lost interest, or a request that was not checked.
+        from_client.read(&mut [0]).await.map(|_| ())
     };
     let answer = async {
         let mut to_client = to_client;
@@ -178,15 +180,24 @@ async fn exchange(
             return copy(&mut from_server, &mut to_client, Some(state)).await;
         }
     };
-    tokio::pin!(body, answer);
     tokio::select! {
-        done = &mut answer => done,
-        sent = &mut body => { sent?; answer.await }
+        done = answer => done,
+        ended = body => ended,
     }
 }
 
-/// Copies to the end; what comes in counts against the bound.
+/// Copies to the end, and passes the end on.
 async fn copy(
+    from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    counted: Option<&State>,
+) -> std::io::Result<()> {
+    pump(from, &mut to, counted).await?;
+    to.shutdown().await
+}
+
+/// Copies to the end; what comes in counts against the bound.
+async fn pump(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
     counted: Option<&State>,
@@ -195,7 +206,7 @@ async fn copy(
     loop {
         let count = from.read(&mut chunk).await?;
         if count == 0 {
-            return to.shutdown().await;
+            return Ok(());
         }
         if let Some(state) = counted {
             let before = state.bytes.fetch_add(count as u64, Ordering::Relaxed);

@@ -128,7 +128,7 @@ impl<'a> Builder<'a> {
             self.scroll = (document.scroll_offset_y, below);
         }
         self.document(&mut scene, 0, frame);
-        self.unlaid(scene);
+        self.unlaid(&scene);
     }
 
     fn document(&mut self, scene: &mut Scene, index: usize, frame: Frame) {
@@ -251,7 +251,7 @@ impl<'a> Builder<'a> {
     }
 
     /// Elements that only the screen reader's tree has: controls that Chromium draws itself.
-    fn unlaid(&mut self, scene: Scene) {
+    fn unlaid(&mut self, scene: &Scene) {
         let places: HashMap<i64, usize> = self
             .nodes
             .iter()
@@ -292,7 +292,7 @@ impl<'a> Builder<'a> {
                 ..Node::default()
             };
             let drawn = Drawn { catches: false, ..self.drawn[entry] };
-            self.push(made, drawn, (&scene, &outer.frame, backend));
+            self.push(made, drawn, (scene, &outer.frame, backend));
         }
     }
 
