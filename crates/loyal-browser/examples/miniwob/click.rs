@@ -50,7 +50,8 @@ pub(crate) async fn run(e: &mut Episode<'_>, task: &str) -> Result<bool> {
         }
         "click-widget" => {
             let kind = e.quote()?;
-            let key = e.page.find(|node| node.attribute("data-type") == Some(&kind)).context("the widget")?.key;
+            let key =
+                e.page.find(|node| node.attribute("data-type") == Some(&kind)).context("the widget")?.key;
             e.click(key).await?;
         }
         "click-color" => colour(e).await?,
@@ -94,9 +95,11 @@ async fn more(e: &mut Episode<'_>, task: &str) -> Result<bool> {
         "identify-shape" => {
             let kinds = [("rect", "Rectangle"), ("circle", "Circle"), ("polygon", "Triangle")];
             let drawn = kinds.iter().find(|(tag, _)| !e.tags(tag).is_empty()).map(|(_, name)| *name);
-            let digit = e.tags("text").first().map(|text| e.text_of(text)).is_some_and(|text| {
-                text.trim().chars().all(|letter| letter.is_ascii_digit())
-            });
+            let digit = e
+                .tags("text")
+                .first()
+                .map(|text| e.text_of(text))
+                .is_some_and(|text| text.trim().chars().all(|letter| letter.is_ascii_digit()));
             let name = drawn.unwrap_or(if digit { "Number" } else { "Letter" });
             button(e, name).await?;
         }
@@ -133,7 +136,8 @@ pub(crate) async fn rest(e: &mut Episode<'_>, millis: u64) -> Result<()> {
 }
 
 fn shown_link(e: &Episode<'_>, text: &str) -> Option<Ref> {
-    let fits = |node: &&&Node| e.text_of(node).trim() == text.trim() && node.rect.height > 0.0 && node.on_screen;
+    let fits =
+        |node: &&&Node| e.text_of(node).trim() == text.trim() && node.rect.height > 0.0 && node.on_screen;
     e.class("alink").iter().find(fits).map(|node| node.key)
 }
 
@@ -158,7 +162,8 @@ async fn tabs(e: &mut Episode<'_>) -> Result<()> {
 
 async fn sections(e: &mut Episode<'_>) -> Result<()> {
     let text = e.quote()?;
-    let heads: Vec<Ref> = e.page.nodes.iter().filter(|node| node.role == "tab").map(|node| node.key).collect();
+    let heads: Vec<Ref> =
+        e.page.nodes.iter().filter(|node| node.role == "tab").map(|node| node.key).collect();
     for head in heads {
         if e.page.node(head).is_some_and(|node| node.is("collapsed")) {
             e.click(head).await?;
@@ -216,16 +221,25 @@ async fn pie(e: &mut Episode<'_>) -> Result<()> {
     let wanted = e.quote()?;
     let centre = e.id("wheelnav-divWheel-spreader")?.rect.centre();
     e.click_at(centre.x, centre.y).await?;
-    rest(e, 1000).await?;
-    let title = |node: &&Node| {
-        node.attribute("id").is_some_and(|id| id.starts_with("wheelnav-divWheel-title")) && e.text_of(node).trim() == wanted
-    };
-    let at = e.area().find(title).context("the item")?.rect.centre();
-    e.click_at(at.x, at.y).await
+    // The wheel unfolds for a while, and what is clicked too early does not count.
+    for _ in 0..6 {
+        rest(e, 700).await?;
+        let title = |node: &&Node| {
+            let id = node.attribute("id").unwrap_or_default();
+            id.starts_with("wheelnav-divWheel-title") && e.text_of(node).trim() == wanted
+        };
+        let at = e.area().find(title).context("the item")?.rect.centre();
+        e.click_at(at.x, at.y).await?;
+        if e.reward().await?.is_some() {
+            return Ok(());
+        }
+    }
+    bail!("the wheel does not take {wanted:?}")
 }
 
 fn item(e: &Episode<'_>, name: &str) -> Option<Ref> {
-    let fits = |node: &&Node| node.role == "menuitem" && node.rect.height > 0.0 && e.text_of(node).trim() == name;
+    let fits =
+        |node: &&Node| node.role == "menuitem" && node.rect.height > 0.0 && e.text_of(node).trim() == name;
     e.area().filter(fits).last().map(|node| node.key)
 }
 
@@ -249,7 +263,11 @@ async fn icons(e: &mut Episode<'_>) -> Result<()> {
     let icon = icon.filter_map(|node| node.attribute("class")?.split(' ').nth(1)).next().map(str::to_owned);
     button(e, "Menu").await?;
     rest(e, 200).await?;
-    let tops: Vec<Ref> = e.area().filter(|node| node.role == "menuitem" && node.rect.height > 0.0).map(|node| node.key).collect();
+    let tops: Vec<Ref> = e
+        .area()
+        .filter(|node| node.role == "menuitem" && node.rect.height > 0.0)
+        .map(|node| node.key)
+        .collect();
     for top in tops {
         let found = |e: &Episode<'_>| match (&label, &icon) {
             (Some(label), _) => item(e, label),
@@ -275,7 +293,9 @@ async fn tree(e: &mut Episode<'_>) -> Result<()> {
     let name = e.quote()?;
     for _ in 0..12 {
         let fits = |node: &&Node| {
-            (has_class(node, "file") || has_class(node, "folder")) && e.text_of(node).trim() == name && node.rect.height > 0.0
+            (has_class(node, "file") || has_class(node, "folder"))
+                && e.text_of(node).trim() == name
+                && node.rect.height > 0.0
         };
         let found = e.area().find(fits).map(|node| node.key);
         if let Some(key) = found {
@@ -319,14 +339,18 @@ async fn greatest(e: &mut Episode<'_>) -> Result<()> {
 }
 
 async fn stock(e: &mut Episode<'_>) -> Result<()> {
-    let price = |text: &str| text.rsplit('$').next().and_then(|digits| digits.trim().trim_end_matches('.').parse::<f64>().ok());
+    let price = |text: &str| {
+        text.rsplit('$').next().and_then(|digits| digits.trim().trim_end_matches('.').parse::<f64>().ok())
+    };
     let bound = price(&e.goal).context("a price")?;
-    for _ in 0..400 {
+    for look in 0..2000 {
         let now = e.text_of(e.id("stock-price")?);
-        if price(&now).is_some_and(|now| now < bound) {
+        // The price goes on between the look and the click: first for one that is well below.
+        let margin = if look < 1000 { 0.99 } else { 1.0 };
+        if price(&now).is_some_and(|now| now < bound * margin) {
             return button(e, "Buy").await;
         }
-        rest(e, 20).await?;
+        e.look().await?;
     }
     bail!("the price never fell")
 }

@@ -13,7 +13,9 @@ pub(crate) async fn run(e: &mut Episode<'_>, task: &str) -> Result<bool> {
         "drag-box" => {
             let (small, large) = (e.id("draggableSmall")?, e.id("draggableLarge")?);
             let (target, start, end) = (small.key, small.rect.centre(), large.rect.centre());
-            if small.covered_by.is_some() || large.rect.x < start.x && start.x < large.rect.x + large.rect.width {
+            if small.covered_by.is_some()
+                || large.rect.x < start.x && start.x < large.rect.x + large.rect.width
+            {
                 // The large one may lie over the small one: it goes out of the way first.
                 let from = Point { x: large.rect.x + 3.0, y: large.rect.y + 3.0 };
                 let aside = if end.x > 80.0 { -60.0 } else { 60.0 };
@@ -56,14 +58,12 @@ pub(crate) async fn run(e: &mut Episode<'_>, task: &str) -> Result<bool> {
         }
         "circle-center" => {
             let at = e.tags("circle").first().context("the circle")?.rect.centre();
-            e.click_at(at.x, at.y).await?;
-            e.submit().await?;
+            mark(e, at).await?;
         }
         "find-midpoint" => {
             let dots: Vec<Point> = e.tags("circle").iter().map(|dot| dot.rect.centre()).collect();
             let [a, b] = dots[..] else { bail!("{} dots instead of two", dots.len()) };
-            e.click_at((a.x + b.x) / 2.0, (a.y + b.y) / 2.0).await?;
-            e.submit().await?;
+            mark(e, Point { x: (a.x + b.x) / 2.0, y: (a.y + b.y) / 2.0 }).await?;
         }
         "bisect-angle" | "right-angle" => angle(e, task).await?,
         _ => return Ok(false),
@@ -96,14 +96,27 @@ async fn angle(e: &mut Episode<'_>, task: &str) -> Result<()> {
     };
     let field = e.id("svg-grid")?.rect;
     let inside = |at: &Point| {
-        at.x > field.x + 2.0 && at.y > field.y + 2.0 && at.x < field.x + field.width - 2.0 && at.y < field.y + field.height - 2.0
+        at.x > field.x + 2.0
+            && at.y > field.y + 2.0
+            && at.x < field.x + field.width - 2.0
+            && at.y < field.y + field.height - 2.0
     };
-    // The farther the point, the smaller the error of whole pixels.
-    let ways = (8..130).rev().map(f64::from).flat_map(|by| [by, -by]);
+    let ways = (8..130).map(f64::from).flat_map(|by| [by, -by]);
     let ways = ways.filter(|by| task == "right-angle" || *by > 0.0);
-    let at = ways.map(|by| Point { x: vertex.x + x * by, y: vertex.y + y * by }).find(inside);
-    let at = at.context("a point inside the drawing")?;
-    e.click_at(at.x, at.y).await?;
+    let points = ways.map(|by| Point { x: vertex.x + x * by, y: vertex.y + y * by }).filter(inside);
+    // Clicks are at whole pixels: the point whose direction that harms least.
+    let harm = |at: &Point| {
+        let (dx, dy) = (at.x.round() - vertex.x, at.y.round() - vertex.y);
+        ((dx * y - dy * x) / dx.hypot(dy)).abs()
+    };
+    let at = points.min_by(|a, b| harm(a).total_cmp(&harm(b))).context("a point inside the drawing")?;
+    mark(e, at).await
+}
+
+/// Marks a point of a drawing, and submits: the page takes the drawing to begin 50 pixels below its top.
+async fn mark(e: &mut Episode<'_>, at: Point) -> Result<()> {
+    let field = e.id("svg-grid")?.rect;
+    e.click_at(at.x - field.x, at.y - field.y + 50.0).await?;
     e.submit().await
 }
 
@@ -114,14 +127,25 @@ fn places(e: &Episode<'_>) -> Vec<(String, Rect)> {
 /// Takes an item to the place of another, a little beyond its middle.
 async fn carry(e: &mut Episode<'_>, from: Rect, to: Rect) -> Result<()> {
     let (start, end) = (from.centre(), to.centre());
-    let beyond = |from: f64, to: f64, by: f64| if to > from + 2.0 { by } else if to < from - 2.0 { -by } else { 0.0 };
+    let beyond = |from: f64, to: f64, by: f64| {
+        if to > from + 2.0 {
+            by
+        } else if to < from - 2.0 {
+            -by
+        } else {
+            0.0
+        }
+    };
     let end = Point { x: end.x + beyond(start.x, end.x, 4.0), y: end.y + beyond(start.y, end.y, 6.0) };
     e.drag(start, end).await
 }
 
 async fn items(e: &mut Episode<'_>) -> Result<()> {
     let places = places(e);
-    let from = places.iter().position(|(name, _)| e.goal.starts_with(&format!("Drag {name} "))).context("the item")?;
+    let from = places
+        .iter()
+        .position(|(name, _)| e.goal.starts_with(&format!("Drag {name} ")))
+        .context("the item")?;
     let goal = e.goal.split(" to the ").nth(1).unwrap_or_default().trim_end_matches('.').to_owned();
     let grid = places.len() == 9;
     let row = match () {
@@ -163,6 +187,7 @@ async fn sort(e: &mut Episode<'_>) -> Result<()> {
 
 async fn boxes(e: &mut Episode<'_>) -> Result<()> {
     let kind = e.between("Drag all ", " into")?;
+    let colour = kind.strip_suffix(" shapes");
     let tag = match kind.as_str() {
         "rectangles" => "rect",
         "circles" => "circle",
@@ -172,8 +197,12 @@ async fn boxes(e: &mut Episode<'_>) -> Result<()> {
     let mut boxes: Vec<Rect> = e.area().filter(is_box).map(|node| node.rect).collect();
     boxes.sort_by(|a, b| a.x.total_cmp(&b.x));
     let drawn = |node: &&Node| ["rect", "circle", "polygon"].contains(&node.tag.as_str()) && !is_box(node);
+    let fits = |node: &Node| match colour {
+        Some(colour) => node.attribute("fill") == Some(colour),
+        None => node.tag == tag,
+    };
     let shapes: Vec<(bool, Point)> =
-        e.area().filter(drawn).map(|node| (node.tag == tag, node.rect.centre())).collect();
+        e.area().filter(drawn).map(|node| (fits(node), node.rect.centre())).collect();
     for (wanted, at) in shapes {
         let target = match (wanted, boxes.len()) {
             (true, _) => boxes.first(),

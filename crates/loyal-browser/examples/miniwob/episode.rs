@@ -41,7 +41,8 @@ impl<'a> Episode<'a> {
         let words = goal.as_str().or_else(|| goal["utterance"].as_str());
         let words = words.with_context(|| format!("{goal} is no goal in words"))?.to_owned();
         let fields = goal["fields"].as_object().into_iter().flatten();
-        let fields = fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+        let fields =
+            fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
         let mut episode = Self { browser, times, goal: words, fields, page: Snapshot::default() };
         episode.look().await?;
         Ok(episode)
@@ -97,15 +98,6 @@ impl<'a> Episode<'a> {
         node.with_context(|| format!("no #{id}"))
     }
 
-    /// The innermost element that says exactly this.
-    pub(crate) fn saying(&self, text: &str) -> Option<&Node> {
-        let said = |node: &&Node| node.text.trim() == text || node.tag != "#text" && node.name.trim() == text;
-        let seen = |node: &&Node| node.rect.width > 0.0;
-        let mut found: Vec<&Node> = self.area().filter(|node| said(node) && seen(node)).collect();
-        found.sort_by_key(|node| !node.on_screen);
-        found.into_iter().next()
-    }
-
     pub(crate) fn text_of(&self, node: &Node) -> String {
         self.page.text_of(node)
     }
@@ -115,11 +107,6 @@ impl<'a> Episode<'a> {
         self.act(Action::Click { target, how: Press::default() }).await?;
         self.times.clicks.push(start.elapsed());
         Ok(())
-    }
-
-    pub(crate) async fn click_text(&mut self, text: &str) -> Result<()> {
-        let node = self.saying(text).with_context(|| format!("nothing says {text:?}"))?.key;
-        self.click(node).await
     }
 
     pub(crate) async fn click_id(&mut self, id: &str) -> Result<()> {
@@ -153,9 +140,9 @@ impl<'a> Episode<'a> {
     }
 
     pub(crate) async fn submit(&mut self) -> Result<()> {
-        let button = self.area().find(|node| {
-            node.tag == "button" && ["Submit", "Search", "Login"].contains(&node.name.trim())
-        });
+        let button = self
+            .area()
+            .find(|node| node.tag == "button" && ["Submit", "Search", "Login"].contains(&node.name.trim()));
         let key = button.context("no button to submit")?.key;
         self.click(key).await
     }
@@ -173,7 +160,10 @@ impl<'a> Episode<'a> {
     /// What stands between two parts of the goal.
     pub(crate) fn between(&self, from: &str, to: &str) -> Result<String> {
         let rest = self.goal.split_once(from).map(|(_, rest)| rest);
-        let part = rest.and_then(|rest| if to.is_empty() { Some(rest) } else { rest.split_once(to).map(|(part, _)| part) });
+        let part =
+            rest.and_then(
+                |rest| if to.is_empty() { Some(rest) } else { rest.split_once(to).map(|(part, _)| part) },
+            );
         let Some(part) = part else { bail!("{:?} has nothing between {from:?} and {to:?}", self.goal) };
         Ok(part.trim().to_owned())
     }

@@ -25,7 +25,9 @@ pub(crate) async fn run(e: &mut Episode<'_>, task: &str) -> Result<bool> {
         }
         "enter-date" => {
             let date = e.between("Enter ", " as")?;
-            let [month, day, year] = date.split('/').collect::<Vec<_>>()[..] else { bail!("{date} is no date") };
+            let [month, day, year] = date.split('/').collect::<Vec<_>>()[..] else {
+                bail!("{date} is no date")
+            };
             answer(e, "tt", &format!("{year}-{month}-{day}")).await?;
         }
         "enter-time" => {
@@ -126,7 +128,9 @@ async fn controls(e: &mut Episode<'_>, task: &str) -> Result<bool> {
             for row in e.class("row") {
                 let number = numbers(&e.text_of(row)).first().copied().context("a number")?;
                 let name = if number % 2 == 0 { "Even" } else { "Odd" };
-                let inside = e.area().find(|node| node.tag == "button" && node.name == name && is_in(e, node, row.key));
+                let inside = e
+                    .area()
+                    .find(|node| node.tag == "button" && node.name == name && is_in(e, node, row.key));
                 keys.push(inside.context("its button")?.key);
             }
             for key in keys {
@@ -246,8 +250,18 @@ async fn login(e: &mut Episode<'_>) -> Result<()> {
 
 async fn date(e: &mut Episode<'_>) -> Result<()> {
     const MONTHS: [&str; 12] = [
-        "January", "February", "March", "April", "May", "June", "July", "August", "September", "October",
-        "November", "December",
+        "January",
+        "February",
+        "March",
+        "April",
+        "May",
+        "June",
+        "July",
+        "August",
+        "September",
+        "October",
+        "November",
+        "December",
     ];
     let parts = numbers(&e.between("Select ", " as")?.replace('/', " "));
     let [month, day, _] = parts[..] else { bail!("no date in {:?}", e.goal) };
@@ -305,20 +319,34 @@ async fn slide(e: &mut Episode<'_>, slider: &str, (shown, wanted): (&str, i64)) 
     e.look().await
 }
 
+const COLOURS: [(&str, &str); 19] = [
+    ("black", "000000"),
+    ("white", "FFFFFF"),
+    ("aqua", "00FFFF"),
+    ("blue", "0000FF"),
+    ("gray", "808080"),
+    ("green", "008000"),
+    ("lime", "00FF00"),
+    ("maroon", "800000"),
+    ("navy", "000080"),
+    ("olive", "808000"),
+    ("purple", "800080"),
+    ("red", "FF0000"),
+    ("silver", "C0C0C0"),
+    ("teal", "008080"),
+    ("yellow", "FFFF00"),
+    ("pink", "FFC0CB"),
+    ("magenta", "FF00FF"),
+    ("gold", "FFD700"),
+    ("orange", "FFA500"),
+];
+
 async fn wheel(e: &mut Episode<'_>) -> Result<()> {
     let value = match e.between("Select ", " with") {
-        Ok(name) if !name.contains("following") => match name.as_str() {
-            "red" => "FF0000",
-            "green" | "lime" => "00FF00",
-            "blue" => "0000FF",
-            "yellow" => "FFFF00",
-            "cyan" | "aqua" => "00FFFF",
-            "magenta" | "pink" => "FF00FF",
-            "white" => "FFFFFF",
-            "black" => "000000",
-            other => bail!("no number is known for {other:?}"),
+        Ok(name) if !name.contains("following") => {
+            let known = COLOURS.iter().find(|(known, _)| *known == name);
+            known.with_context(|| format!("no number is known for {name:?}"))?.1.to_owned()
         }
-        .to_owned(),
         _ => {
             let sample = e.page.find(|node| has_class(node, "cc")).context("the sample")?;
             numbers(&sample.colours.1).iter().take(3).map(|part| format!("{part:02X}")).collect()
@@ -371,7 +399,8 @@ async fn layouts(e: &mut Episode<'_>) -> Result<()> {
             last = node.text.to_lowercase();
         }
         if node.tag == "input" {
-            let label = format!("{last} {}", node.attribute("placeholder").unwrap_or_default().to_lowercase());
+            let label =
+                format!("{last} {}", node.attribute("placeholder").unwrap_or_default().to_lowercase());
             let value = match () {
                 () if label.contains("genre") => &genre,
                 () if label.contains("director") => &name,
@@ -393,7 +422,8 @@ async fn ticket(e: &mut Episode<'_>) -> Result<()> {
     for flight in e.class("flight") {
         let text = e.text_of(flight);
         let times = numbers(text.split("Book").next().unwrap_or_default());
-        let minutes = if times.len() > 1 { times[0] * 60 + times[1] } else { times.first().copied().unwrap_or(0) };
+        let minutes =
+            if times.len() > 1 { times[0] * 60 + times[1] } else { times.first().copied().unwrap_or(0) };
         let price = numbers(text.rsplit('$').next().unwrap_or_default()).first().copied().unwrap_or(0);
         let key = e.tags("button").iter().find(|node| is_in(e, node, flight.key)).context("its button")?.key;
         trips.push((minutes, price, key));

@@ -95,10 +95,12 @@ async fn social(e: &mut Episode<'_>, user: &str, action: &str) -> Result<()> {
         "Mute" => "menu-user",
         "Block" => "block-user",
         "Report" => "report",
-        other => return {
-            let key = inside(e, post, &other.to_lowercase()).context("its button")?;
-            e.click(key).await
-        },
+        other => {
+            return {
+                let key = inside(e, post, &other.to_lowercase()).context("its button")?;
+                e.click(key).await
+            };
+        }
     };
     let key = inside(e, post, "more").context("its menu")?;
     e.click(key).await?;
@@ -120,7 +122,8 @@ async fn mail(e: &mut Episode<'_>) -> Result<()> {
         Some(by) => by.clone(),
         None => e.between("email by ", " and ")?,
     };
-    let thread = threads.iter().find(|(_, name)| *name == wanted).with_context(|| format!("no mail by {wanted:?}"))?.0;
+    let thread =
+        threads.iter().find(|(_, name)| *name == wanted).with_context(|| format!("no mail by {wanted:?}"))?.0;
     let task = e.fields.get("task").cloned().unwrap_or_default();
     if e.goal.contains("star icon") || task == "star" || task == "important" {
         let key = inside(e, thread, "star").context("its star")?;
