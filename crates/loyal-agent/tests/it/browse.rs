@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::kit::{SEED, Still};
+use crate::kit::Still;
 use crate::think::new;
 
 const CLIP: &[u8] = include_bytes!("../../../loyal-browser/tests/golden/clip.webm");

@@ -399,8 +399,11 @@ async fn layouts(e: &mut Episode<'_>) -> Result<()> {
             last = node.text.to_lowercase();
         }
         if node.tag == "input" {
-            let label =
-                format!("{last} {}", node.attribute("placeholder").unwrap_or_default().to_lowercase());
+            // A label stands before its field, or beside it in a box of their own.
+            let beside = node.parent.and_then(|parent| e.page.nodes.get(parent));
+            let beside =
+                beside.filter(|parent| has_class(parent, "ui-entry")).map(|parent| e.text_of(parent));
+            let label = beside.map_or_else(|| last.clone(), |label| label.to_lowercase());
             let value = match () {
                 () if label.contains("genre") => &genre,
                 () if label.contains("director") => &name,
@@ -412,7 +415,9 @@ async fn layouts(e: &mut Episode<'_>) -> Result<()> {
     for (key, value) in fills {
         e.fill(key, &value).await?;
     }
-    let end = e.area().filter(|node| node.operable && (node.tag == "button" || has_class(node, "final")));
+    let end = e.area().filter(|node| {
+        node.operable && (node.tag == "button" || has_class(node, "final") || has_class(node, "ui-submit"))
+    });
     let key = end.last().context("a button")?.key;
     e.click(key).await
 }
