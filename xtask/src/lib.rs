@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "chores are programs: they read the environment and the clock")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "chores talk to the terminal")]
 
+pub mod browser;
 pub mod contracts;
 pub mod deny;
 pub mod finding;

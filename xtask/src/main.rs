@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use xtask::{Workspace, contracts, deny, fuzz, generate, test, tidy};
+use xtask::{Workspace, browser, contracts, deny, fuzz, generate, test, tidy};
 
 /// One chore: its name, its arguments, what it is for, and the function that does it.
 type Chore = (&'static str, &'static str, &'static str, fn(&Workspace, &[String]) -> Result<()>);
@@ -15,6 +15,7 @@ const CHORES: &[Chore] = &[
     ("deny", "", "licences, bans and sources of every dependency", |workspace, _| deny::run(workspace)),
     ("fuzz", "[target] [--seconds N] [--seed N]", "hostile bytes for every parser of ours", fuzz::run),
     ("contracts", "[--write] [--long]", "the Solidity: compile, compare the artifacts, test", contracts::run),
+    ("browser", "", "a Chromium for the tests, from the packages of this system", browser::run),
     ("generate", "", "writes the generated files anew", |workspace, _| generate::run(workspace)),
 ];
 

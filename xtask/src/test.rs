@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::step::{self, Outcome, Step};
 use crate::workspace::Workspace;
-use crate::{contracts, deny, fuzz, tidy};
+use crate::{browser, contracts, deny, fuzz, tidy};
 
 /// Every step. Add one here when a new kind of check appears; nothing else needs to know.
 pub const STEPS: &[Step] = &[
@@ -13,6 +13,7 @@ pub const STEPS: &[Step] = &[
     Step { name: "deny", about: "licences, bans and sources of every dependency", run: dependencies },
     Step { name: "lint", about: "cargo clippy --workspace --all-targets -- -D warnings", run: lint },
     Step { name: "build", about: "cargo test --workspace --no-run", run: build },
+    Step { name: "browser", about: "Chromium, installed where it is missing", run: browser::step },
     Step { name: "test", about: "cargo test --workspace --lib --bins --tests --examples", run: tests },
     Step { name: "doc-test", about: "cargo test --workspace --doc", run: doc_tests },
     Step { name: "doc", about: "cargo doc --workspace --no-deps, warnings are errors", run: documentation },

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod browse;
 mod calculate;
 mod files;
 mod http;
@@ -20,6 +21,7 @@ mod page;
 mod schema;
 pub(crate) mod toolbox;
 
+pub use browse::{BROWSE, browse};
 pub use calculate::calculate;
 pub use files::Folder;
 pub use http::{Web, read_page};

@@ -4,6 +4,7 @@ use clap::Subcommand;
 
 mod ask;
 mod bench;
+mod browse;
 mod serve;
 
 /// What can be done with agents.
@@ -13,6 +14,8 @@ pub(crate) enum Verb {
     Serve(serve::Args),
     /// Ask an agent, and print its answer as it comes.
     Ask(ask::Args),
+    /// Reach a goal in a real browser.
+    Browse(browse::Args),
     /// Measure an agent: events a second, time to the first, memory of idle streams.
     Bench(bench::Args),
 }
@@ -22,6 +25,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Serve(args) => serve::run(&args),
         Verb::Ask(args) => ask::run(&args),
+        Verb::Browse(args) => browse::run(&args),
         Verb::Bench(args) => bench::run(&args),
     }
 }

@@ -14,10 +14,18 @@
 //! loyal::ask("http://127.0.0.1:8080/v1", "What is 2^200?", [loyal::calculate()]).await.map(|answer| println!("{answer}"))
 //! # }
 //! ```
+//!
+//! And of an agent with a browser:
+//!
+//! ```no_run
+//! # async fn main_of_it() -> loyal::Result<()> {
+//! loyal::browse("http://127.0.0.1:8080/v1", "play the demo video on https://media.example").await.map(|answer| println!("{answer}"))
+//! # }
+//! ```
 
 mod clock;
 mod short;
 
 pub use loyal_agent::tool::{Folder, Tool, Web, calculate, read_page, tool};
 pub use loyal_agent::{Agent, Error, Query, ResponseHandler, Result, Session};
-pub use short::{ask, serve, serve_on};
+pub use short::{ask, browse, serve, serve_on};

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use loyal_agent::agent::{self, Run, Style, agent, budget, log::Log};
 use loyal_agent::llm::OpenAi;
 use loyal_agent::serve::{self, Limits};
-use loyal_agent::tool::{Tool, Toolbox};
+use loyal_agent::tool::{BROWSE, Grant, Tool, Toolbox};
 use loyal_agent::{Error, Query, ResponseHandler, Result, Session};
+use loyal_browser::{Browser, Launch};
+use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::clock::SystemClock;
@@ -50,10 +52,27 @@ pub async fn ask(
     goal: &str,
     tools: impl IntoIterator<Item = Arc<dyn Tool>>,
 ) -> Result<String> {
+    think(model_url, goal, Toolbox::new().with_all(tools)).await
+}
+
+/// Reaches a goal in a Chromium of this machine, without a window, with the model behind a URL of OpenAI's kind. It may act on any
+/// public page; programs that need bounds use `loyal_browser` and `loyal_agent::tool::browse`.
+///
+/// # Errors
+/// As [`ask()`], and where there is no Chromium.
+pub async fn browse(model_url: &str, goal: &str) -> Result<String> {
+    let failed = |error: loyal_browser::Error| Error::Server { what: "browser", why: error.to_string() };
+    let browser = Browser::launch(Launch::default()).await.map_err(failed)?;
+    let grant = Grant { tool: BROWSE.to_owned(), arguments: json!({}), call_count_max: 100 };
+    let tools = Toolbox::new().with_all([loyal_agent::tool::browse(browser, None)]).with_grant(grant);
+    think(model_url, goal, tools).await
+}
+
+async fn think(model_url: &str, goal: &str, tools: Toolbox) -> Result<String> {
     let llm = Arc::new(OpenAi::new(model_url, "default")?);
     let (log, _) = Log::in_memory(Arc::new(SystemClock));
     let budget = budget::Budget::new(budget::Limits::default(), log.now());
     let run = Run::new(llm, budget, log, rand::random());
-    let outcome = agent::run(goal, Style::React, &mut run.with_tools(Toolbox::new().with_all(tools))).await?;
+    let outcome = agent::run(goal, Style::React, &mut run.with_tools(tools)).await?;
     if outcome.answer.is_empty() { Err(Error::failed(outcome.ending)) } else { Ok(outcome.answer) }
 }

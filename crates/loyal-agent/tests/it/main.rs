@@ -6,6 +6,7 @@
     reason = "a test's helpers are tests too"
 )]
 
+mod browse;
 mod budget;
 mod chaos;
 mod history;

@@ -1,0 +1,141 @@
+//! `loyal agent browse`: a goal, a model and a real browser.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use loyal_agent::agent::budget::{Budget, Limits};
+use loyal_agent::agent::log::Log;
+use loyal_agent::agent::{self, Run, Style};
+use loyal_agent::llm::{Llm, OpenAi, Prompted};
+use loyal_agent::tool::{BROWSE, Grant, Toolbox, browse};
+use loyal_browser::trace::{self, Trace};
+use loyal_browser::{Browser, Launch, Reach};
+use serde_json::json;
+
+use crate::{clock::SystemClock, output};
+
+/// Arguments of `loyal agent browse`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+It needs Chromium or Chrome (Debian: apt install chromium). The agent may do on the allowed domains whatever a visitor \
+may: give it --allow, and no account that matters.
+
+Examples:
+  loyal agent browse \"find the test card and play the video\" --model-url http://127.0.0.1:8080/v1 --allow media.example
+  loyal agent browse \"which of the two is cheaper?\" --model-url http://127.0.0.1:8080/v1 --trace ./trace --visible")]
+pub(crate) struct Args {
+    /// What is to be done, with the address to begin at if it matters.
+    goal: String,
+    /// A model of OpenAI's kind: its address up to and with /v1.
+    #[arg(long, value_name = "URL")]
+    model_url: String,
+    /// The name of the model there.
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    model: String,
+    /// The file that holds the key of an account there.
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// Tell the model of its tool in words: for models and hosts that know no calls.
+    #[arg(long)]
+    prompted: bool,
+    /// A domain that may be visited, with those below it; any unless given. May be repeated.
+    #[arg(long, value_name = "DOMAIN")]
+    allow: Vec<String>,
+    /// Let it reach private networks and this machine.
+    #[arg(long)]
+    local: bool,
+    /// Show the browser's window.
+    #[arg(long)]
+    visible: bool,
+    /// Run without Chromium's sandbox: as root, and in many containers, there is none.
+    #[arg(long)]
+    no_sandbox: bool,
+    /// Chromium's program; looked for unless given.
+    #[arg(long, value_name = "FILE")]
+    chromium: Option<PathBuf>,
+    /// A folder whose files may be uploaded.
+    #[arg(long, value_name = "FOLDER")]
+    uploads: Option<PathBuf>,
+    /// Write what it saw and did into this folder, and trace.html that shows it.
+    #[arg(long, value_name = "FOLDER")]
+    trace: Option<PathBuf>,
+    /// Write the log of the run, which replays it.
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
+    /// Rounds at most.
+    #[arg(long, value_name = "COUNT", default_value_t = 40)]
+    steps: u64,
+    /// Seconds the whole may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    timeout: u64,
+    /// Print the outcome as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Browses.
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(work(args))
+}
+
+async fn work(args: &Args) -> anyhow::Result<()> {
+    let llm = model(args)?;
+    let domains: Vec<&str> = args.allow.iter().map(String::as_str).collect();
+    let reach = Reach { local: args.local, ..Reach::default().only(&domains) };
+    let launch = Launch {
+        program: args.chromium.clone(),
+        headless: !args.visible,
+        sandbox: !args.no_sandbox,
+        reach,
+        ..Launch::default()
+    };
+    let mut browser = Browser::launch(launch).await?;
+    if let Some(folder) = &args.uploads {
+        browser = browser.with_uploads(folder);
+    }
+    output::say(browser.version());
+    let clock = Arc::new(SystemClock);
+    let trace = args.trace.as_ref().map(|folder| Trace::begin(folder, clock.clone())).transpose()?;
+    // Whoever starts this asked for just that: the tool may act on the domains that were allowed.
+    let calls = u32::try_from(args.steps.saturating_mul(4)).unwrap_or(u32::MAX);
+    let grant = Grant { tool: BROWSE.to_owned(), arguments: json!({}), call_count_max: calls };
+    let tools = Toolbox::new().with_all([browse(browser, trace)]).with_grant(grant);
+    let log = match &args.log {
+        Some(path) => Log::new(File::create_new(path).with_context(|| path.display().to_string())?, clock),
+        None => Log::in_memory(clock).0,
+    };
+    let wall = Duration::from_secs(args.timeout);
+    let limits = Limits { steps: args.steps, wall, tool_calls: u64::from(calls), ..Limits::default() };
+    let mut run = Run::new(llm, Budget::new(limits, log.now()), log, rand::random()).with_tools(tools);
+    let outcome = agent::run(&args.goal, Style::React, &mut run).await;
+    if let Some(folder) = &args.trace {
+        let path = folder.join("trace.html");
+        std::fs::write(&path, trace::page(folder)?).with_context(|| path.display().to_string())?;
+        output::say(&format!("what it saw and did: {}", path.display()));
+    }
+    let outcome = outcome?;
+    if args.json {
+        return output::line(&serde_json::to_string(&outcome)?);
+    }
+    if outcome.answer.is_empty() {
+        bail!("no answer: {}", outcome.ending);
+    }
+    output::line(&outcome.answer)?;
+    if !outcome.complete {
+        output::say(&format!("incomplete: {}", outcome.missing.join("; ")));
+    }
+    Ok(())
+}
+
+fn model(args: &Args) -> anyhow::Result<Arc<dyn Llm>> {
+    let mut model = OpenAi::new(&args.model_url, &args.model)?;
+    if let Some(path) = &args.key_file {
+        let key = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        model = model.with_key(&key)?;
+    }
+    Ok(if args.prompted { Arc::new(Prompted(model)) } else { Arc::new(model) })
+}
