@@ -152,7 +152,7 @@ impl Cdp {
         let call = Call { method: method.to_owned(), session: session.map(str::to_owned), answer: sender };
         pending.calls.insert(id, call);
         drop(pending);
-        self.out.send(command(id, session, method, &parameters)).map_err(|_| Error::Gone)?;
+        self.out.send(command(id, session, method, parameters)).map_err(|_| Error::Gone)?;
         Ok((id, answer))
     }
 
@@ -189,10 +189,11 @@ impl Drop for Cdp {
     }
 }
 
-fn command(id: u64, session: Option<&str>, method: &str, parameters: &Value) -> Vec<u8> {
-    let mut message = json!({"id": id, "method": method, "params": parameters});
-    if let Some(session) = session {
-        message["sessionId"] = json!(session);
+fn command(id: u64, session: Option<&str>, method: &str, parameters: Value) -> Vec<u8> {
+    let mut message = json!({"id": id, "method": method});
+    if let Some(members) = message.as_object_mut() {
+        members.insert("params".to_owned(), parameters);
+        members.extend(session.map(|session| ("sessionId".to_owned(), json!(session))));
     }
     let mut bytes = message.to_string().into_bytes();
     bytes.push(0);
@@ -275,7 +276,7 @@ impl Shared {
         drop(world);
         for (session, method, parameters) in taken.replies {
             // Answers to these are nobody's: their ids are below every call's.
-            drop(out.send(command(0, session.as_deref(), method, &parameters)));
+            drop(out.send(command(0, session.as_deref(), method, parameters)));
         }
         if let Some(lost) = taken.lost {
             let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);

@@ -53,7 +53,7 @@ const FLAGS: [&str; 21] = [
     "--use-mock-keychain",
     "--force-color-profile=srgb",
     "--force-webrtc-ip-handling-policy=disable_non_proxied_udp",
-    "--disable-features=Translate,OptimizationHints,MediaRouter,DialMediaRouteProvider,HttpsUpgrades,AutofillServerCommunication",
+    "--disable-features=Translate,OptimizationHints,MediaRouter,HttpsUpgrades,AutofillServerCommunication",
 ];
 
 /// How Chromium is started.

@@ -123,21 +123,7 @@ async fn controls(e: &mut Episode<'_>, task: &str) -> Result<bool> {
         }
         "use-colorwheel" | "use-colorwheel-2" => wheel(e).await?,
         "order-food" => order(e).await?,
-        "odd-or-even" => {
-            let mut keys = Vec::new();
-            for row in e.class("row") {
-                let number = numbers(&e.text_of(row)).first().copied().context("a number")?;
-                let name = if number % 2 == 0 { "Even" } else { "Odd" };
-                let inside = e
-                    .area()
-                    .find(|node| node.tag == "button" && node.name == name && is_in(e, node, row.key));
-                keys.push(inside.context("its button")?.key);
-            }
-            for key in keys {
-                e.click(key).await?;
-            }
-            e.submit().await?;
-        }
+        "odd-or-even" => parity(e).await?,
         "multi-layouts" | "multi-orderings" => layouts(e).await?,
         "buy-ticket" => ticket(e).await?,
         _ => return reading(e, task).await,
@@ -388,6 +374,21 @@ async fn order(e: &mut Episode<'_>) -> Result<()> {
     e.click(key).await
 }
 
+async fn parity(e: &mut Episode<'_>) -> Result<()> {
+    let mut keys = Vec::new();
+    for row in e.class("row") {
+        let number = numbers(&e.text_of(row)).first().copied().context("a number")?;
+        let name = if number % 2 == 0 { "Even" } else { "Odd" };
+        let inside =
+            e.area().find(|node| node.tag == "button" && node.name == name && is_in(e, node, row.key));
+        keys.push(inside.context("its button")?.key);
+    }
+    for key in keys {
+        e.click(key).await?;
+    }
+    e.submit().await
+}
+
 async fn layouts(e: &mut Episode<'_>) -> Result<()> {
     let genre = e.between("Search for ", " movies")?;
     let name = e.between("directed by ", " from")?;
@@ -481,7 +482,7 @@ async fn terminal(e: &mut Episode<'_>) -> Result<()> {
     let target = Some(e.id("terminal-target")?.key);
     e.act(Action::Type { target, text: "ls\n".to_owned() }).await?;
     rest(e, 100).await?;
-    let shown = e.class("output").into_iter().map(|node| e.text_of(node)).last().unwrap_or_default();
+    let shown = e.class("output").into_iter().map(|node| e.text_of(node)).next_back().unwrap_or_default();
     let end = e.between("extension ", "").unwrap_or_default();
     let fits = |name: &&str| if end.is_empty() { !name.contains('.') } else { name.ends_with(&end) };
     let name = shown.split_whitespace().find(fits).context("such a file")?.to_owned();
