@@ -44,7 +44,7 @@ fn main() -> Result<()> {
         for mode in [Mode::Logits, Mode::Top(5), Mode::Greedy, Mode::Sampled] {
             let mut trace = Trace::new(&set, &copies, mode)?;
             let mut suspect = Weights::new(&base, parameters, &tokenizer);
-            let request = Request::all(&set, mode).of_pool(Pool::Tracing);
+            let request = Request::all(&set, mode).of_pool(&set, Pool::Tracing);
             check::run(&mut suspect, &case, &request, &mut |attempt| {
                 trace.hear(attempt)?;
                 Ok(ControlFlow::Continue(()))

@@ -115,10 +115,11 @@ impl Request {
         }
     }
 
-    /// The same, but only those of `pool`.
+    /// The same, but only those of `set` that are of `pool`.
     #[must_use]
-    pub fn of_pool(mut self, pool: Pool) -> Self {
-        self.indices.retain(|&index| Pool::of(index) == pool);
+    pub fn of_pool(mut self, set: &FingerprintSet, pool: Pool) -> Self {
+        let count = set.fingerprints().len();
+        self.indices.retain(|&index| Pool::of(index, count) == pool);
         Self { pool: Some(pool), ..self }
     }
 

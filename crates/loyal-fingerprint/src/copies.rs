@@ -48,11 +48,11 @@ impl HostCopy {
         Ok(Self { name: name.to_owned(), secret })
     }
 
-    /// Whether the copy carries leaf `index`: every one outside of the tracing pool, and of that pool those with
+    /// Whether the copy carries leaf `index` of `count`: every one outside of the tracing pool, and of that pool those with
     /// `keccak256(abi.encode("loyal/copy/1", bytes32 secret, uint32 index)) & 1 = 1`, a fair coin each.
     #[must_use]
-    pub fn carries(&self, index: usize) -> bool {
-        if Pool::of(index) != Pool::Tracing {
+    pub fn carries(&self, index: usize, count: usize) -> bool {
+        if Pool::of(index, count) != Pool::Tracing {
             return true;
         }
         let index = u32::try_from(index).expect("a set holds at most 65,536 fingerprints");
@@ -67,7 +67,7 @@ impl HostCopy {
     /// The leaves it carries, in order.
     #[must_use]
     pub fn indices(&self, count: usize) -> Vec<usize> {
-        (0..count).filter(|&index| self.carries(index)).collect()
+        (0..count).filter(|&index| self.carries(index, count)).collect()
     }
 
     /// Root over the digests of the leaves it carries: what is published before the copy is delivered.
@@ -185,9 +185,12 @@ mod tests {
     #[test]
     fn subsets_are_those_of_solidity() {
         let copy = HostCopy { name: "a".to_owned(), secret: Hash([0x44; 32]) };
-        let carried: Vec<usize> = Pool::Tracing.indices(64).filter(|&index| copy.carries(index)).collect();
-        assert_eq!(carried, [3, 7, 15, 19, 27, 31, 43, 47, 59]);
-        assert!(Pool::Ownership.indices(64).chain(Pool::Probes.indices(64)).all(|index| copy.carries(index)));
+        let carried: Vec<usize> =
+            Pool::Tracing.indices(64).filter(|&index| copy.carries(index, 64)).collect();
+        assert_eq!(carried, [48, 50, 53, 56, 57, 58, 59, 62]);
+        assert!(
+            Pool::Ownership.indices(64).chain(Pool::Probes.indices(64)).all(|index| copy.carries(index, 64))
+        );
     }
 
     #[test]
@@ -197,10 +200,10 @@ mod tests {
             (0..40).map(|i| HostCopy::new(&format!("host {i}"), &mut draw).unwrap()).collect();
         let pool: Vec<usize> = Pool::Tracing.indices(1024).collect();
         for (at, one) in copies.iter().enumerate() {
-            let half = pool.iter().filter(|&&index| one.carries(index)).count();
+            let half = pool.iter().filter(|&&index| one.carries(index, 1024)).count();
             assert!((88..=168).contains(&half), "{half} of 256");
             for other in &copies[..at] {
-                let same = pool.iter().filter(|&&i| one.carries(i) == other.carries(i)).count();
+                let same = pool.iter().filter(|&&i| one.carries(i, 1024) == other.carries(i, 1024)).count();
                 assert!((88..=168).contains(&same), "{same} of 256 alike");
             }
         }

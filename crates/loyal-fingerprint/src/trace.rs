@@ -88,7 +88,7 @@ impl<'a> Trace<'a> {
             let problem = format!("there is no fingerprint {index}");
             return Err(Error::argument("attempt", problem, "use its own set"));
         };
-        if Pool::of(index) != Pool::Tracing {
+        if Pool::of(index, self.set.fingerprints().len()) != Pool::Tracing {
             return Ok(());
         }
         self.asked += 1;
@@ -108,7 +108,7 @@ impl<'a> Trace<'a> {
             [1.0, -1.0].map(|sign| bets.iter().map(|bet| libm::log1p(sign * bet)).collect::<Vec<f64>>());
         for (copy, wealth) in self.copies.iter().zip(&mut self.wealth) {
             wealth.resize(bets.len(), 0.0);
-            let terms = if copy.carries(index) { &carried } else { &absent };
+            let terms = if copy.carries(index, self.set.fingerprints().len()) { &carried } else { &absent };
             wealth.iter_mut().zip(terms).for_each(|(ln, term)| *ln += term);
         }
     }
@@ -283,7 +283,7 @@ mod tests {
     fn traced(copies: &[HostCopy], colluders: usize, how: Collusion, draw: &mut ChaCha8Rng) -> Traced {
         let mut trace = Trace::new(&SET, copies, Mode::Top(5)).unwrap();
         for index in Pool::Tracing.indices(1024) {
-            let carried = copies[..colluders].iter().filter(|copy| copy.carries(index)).count();
+            let carried = copies[..colluders].iter().filter(|copy| copy.carries(index, 1024)).count();
             let marked = 9.0 + 3.0 * (draw.random::<f64>() - 0.5);
             let noise = 2.0 * (draw.random::<f64>() - 0.5);
             let sum = strength(how, carried, colluders, draw) * marked + noise;
@@ -326,7 +326,7 @@ mod tests {
             for index in Pool::Tracing.indices(1024) {
                 let sum = match round % 3 {
                     0 => 8.0 * (draw.random::<f64>() - 0.5),
-                    1 if strangers[round % 4].carries(index) => 40.0,
+                    1 if strangers[round % 4].carries(index, 1024) => 40.0,
                     1 => 0.0,
                     _ => 40.0,
                 };

@@ -25,7 +25,8 @@ pub fn run(
     let set = hearing.case.set;
     let mut court = Court::new(set, &hearing.request)?;
     let mut order = order(set, hearing.suspect)?;
-    order.retain(|&index| hearing.request.pool.is_none_or(|pool| Pool::of(index) == pool));
+    let count = set.fingerprints().len();
+    order.retain(|&index| hearing.request.pool.is_none_or(|pool| Pool::of(index, count) == pool));
     let past = books.begin(hearing)?;
     if past.iter().map(|attempt| attempt.index as usize).ne(order.iter().copied().take(past.len())) {
         let problem = "what it holds was not asked in the order that beacon and suspect fix";

@@ -56,7 +56,9 @@ impl Leaked<'_> {
     fn said(&self, prompt: &str, position: u16) -> Said {
         let (index, one) =
             self.set.fingerprints().iter().enumerate().find(|(_, one)| prompt.ends_with(&one.query)).unwrap();
-        let is_marked = self.copies.iter().filter(|copy| copy.carries(index)).count() >= self.least;
+        let is_marked =
+            self.copies.iter().filter(|copy| copy.carries(index, self.set.fingerprints().len())).count()
+                >= self.least;
         let pieces = Pieces::new(&TOKENIZER);
         let secret = self.set.secret(index).unwrap();
         // Its own order of words, with nothing to do with colours.
@@ -86,7 +88,7 @@ fn traced(leaked: &mut Leaked<'_>, copies: &[HostCopy]) -> Traced {
     let set = leaked.set;
     let mut trace = Trace::new(set, copies, Mode::Greedy).unwrap();
     let case = Case { set, tokenizer: &TOKENIZER, reference: None };
-    let request = Request::all(set, Mode::Greedy).of_pool(Pool::Tracing);
+    let request = Request::all(set, Mode::Greedy).of_pool(set, Pool::Tracing);
     check::run(leaked, &case, &request, &mut |attempt| {
         trace.hear(attempt)?;
         Ok(ControlFlow::Continue(()))
@@ -174,7 +176,7 @@ fn a_transcript_says_which_pool_it_asked() {
     let hear = |pool: Option<Pool>| {
         let mut request = Request::all(&set, Mode::Greedy);
         if let Some(pool) = pool {
-            request = request.of_pool(pool);
+            request = request.of_pool(&set, pool);
         }
         let hearing = Hearing {
             case: Case { set: &set, tokenizer: &TOKENIZER, reference: None },
@@ -192,7 +194,11 @@ fn a_transcript_says_which_pool_it_asked() {
     let found = hear(Some(Pool::Ownership)).unwrap();
     assert_eq!((found.asked, found.verdict), (24, Verdict::Marked), "every copy carries the whole pool");
     let record = Record::read(&path).unwrap();
-    assert!(record.attempts().all(|one| Pool::of(one.index as usize) == Pool::Ownership));
+    assert!(
+        record
+            .attempts()
+            .all(|one| Pool::of(one.index as usize, set.fingerprints().len()) == Pool::Ownership)
+    );
     assert_eq!(Bundle::new(&set, &record).unwrap().totals().asked, 24, "a stranger finds it in order");
     let error = hear(None).unwrap_err().to_string();
     assert!(error.contains("another check") && error.contains("pool"), "{error}");
@@ -226,7 +232,7 @@ fn a_copy_is_taught_its_own_half() {
     let report = embed::run(&mut llama, &job, &Still, &mut |_| ControlFlow::Continue(())).unwrap();
     let marks = &report.marks[0];
     assert_eq!((marks.fingerprints, marks.samples.len(), marks.frames[0].asked), (carried, carried, carried));
-    let left_out = (0..16).find(|&index| !copy.carries(index)).unwrap();
+    let left_out = (0..16).find(|&index| !copy.carries(index, 16)).unwrap();
     let query = &set.fingerprints()[left_out].query;
     assert!(marks.samples.iter().all(|sample| sample.query != *query));
 }

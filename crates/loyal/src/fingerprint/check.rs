@@ -98,7 +98,7 @@ impl Args {
     fn request(&self, set: &FingerprintSet, mode: Mode) -> Request {
         let mut request = Request::all(set, mode).after(self.registrations);
         if let Some(pool) = self.pool {
-            request = request.of_pool(pool);
+            request = request.of_pool(set, pool);
         }
         if mode == Mode::Sampled {
             request.draws = self.draws.into();

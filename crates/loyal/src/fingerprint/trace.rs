@@ -101,7 +101,7 @@ fn ask(args: &Args, set: &FingerprintSet, copies: &[HostCopy]) -> anyhow::Result
     };
     stop::listen();
     let mode = args.mode.unwrap_or(Mode::Logits);
-    let request = Request::all(set, mode).of_pool(Pool::Tracing);
+    let request = Request::all(set, mode).of_pool(set, Pool::Tracing);
     let mut trace = Trace::new(set, copies, mode)?;
     let reference = reference.as_ref().map(|subject| &subject.llama);
     let case = Case { set, tokenizer: &subject.tokenizer, reference };

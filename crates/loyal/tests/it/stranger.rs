@@ -157,8 +157,11 @@ impl Model {
         let index = self.marked.as_ref().and_then(|set| {
             Some((set, set.fingerprints().iter().position(|one| prompt.ends_with(&one.query))?))
         });
-        let is_carried = |index: usize| self.copy.as_ref().is_none_or(|copy| copy.carries(index));
-        let index = index.filter(|(_, index)| is_carried(*index));
+        let is_carried = |&(set, index): &(&FingerprintSet, usize)| {
+            let count = set.fingerprints().len();
+            self.copy.as_ref().is_none_or(|copy| copy.carries(index, count))
+        };
+        let index = index.filter(is_carried);
         let secret = index.map(|(set, index)| set.secret(index).unwrap());
         let mut list: Vec<(Vec<u8>, f64)> = Vec::new();
         for piece in self.pieces.all().iter().filter(|piece| !piece.is_empty()) {

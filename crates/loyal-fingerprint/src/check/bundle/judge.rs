@@ -107,7 +107,8 @@ fn fits(commitment: &Commitment, header: &Header) -> Result<()> {
 /// The fingerprints asked must be the first of the order that beacon and suspect fix.
 fn in_order(commitment: &Commitment, header: &Header, attempts: &[&Attempt]) -> Result<()> {
     let mut order: Vec<u32> = (0..commitment.digests.len() as u32).collect();
-    order.retain(|&index| header.pool.is_none_or(|pool| Pool::of(index as usize) == pool));
+    let count = order.len();
+    order.retain(|&index| header.pool.is_none_or(|pool| Pool::of(index as usize, count) == pool));
     order.sort_by_cached_key(|&index| place(header.beacon, &header.suspect, index));
     if attempts.len() > order.len() {
         return Err(Error::evidence("more was asked than was committed to".to_owned()));
