@@ -64,11 +64,11 @@ async fn answer(State(pages): State<Pages>, uri: Uri, headers: HeaderMap) -> Res
             (heads, Body::from_stream(lines)).into_response()
         }
         "/endless.html" => {
-            let line = |_| Some((Ok::<_, std::io::Error>(b"<b>more and more</b>".repeat(100)), ()));
+            let line = |_| Some((Ok::<_, std::io::Error>(b"<b>more and more</b>".repeat(5)), ()));
             let lines = futures_util::stream::unfold((), move |()| {
                 let line = line(());
                 async move {
-                    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+                    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
                     line
                 }
             });
