@@ -228,7 +228,7 @@ impl Claim {
     /// What happens when its time comes and nobody has acted.
     #[must_use]
     pub const fn if_nobody_acts(&self) -> &'static str {
-        match (self.state.as_bytes(), self.is_pleaded) {
+        match (self.state.as_bytes(), self.is_pleaded || self.round > 0) {
             (b"open", false) => "the claim is upheld where its evidence stands, else dismissed",
             (b"open", true) => "a jury is called",
             (b"voting", _) => {

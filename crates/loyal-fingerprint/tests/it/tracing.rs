@@ -111,11 +111,11 @@ fn named(found: &Traced) -> Vec<&str> {
 #[test]
 fn a_leak_is_traced_from_text_alone() {
     // Four positions, so that an answer is four coins.
-    let set = set(600, Scheme::Tilt(Tilt { positions: 4 }));
+    let set = set(1000, Scheme::Tilt(Tilt { positions: 4 }));
     let copies = copies(40);
     let mut leaked = Leaked { set: &set, copies: vec![&copies[17]], least: 1 };
     let found = traced(&mut leaked, &copies);
-    assert_eq!((named(&found), found.asked), (vec!["host 17"], 150), "{:?}", &found.copies[..3]);
+    assert_eq!((named(&found), found.asked), (vec!["host 17"], 250), "{:?}", &found.copies[..3]);
     // Two who keep what both have, and two of whom one suffices.
     for least in [2, 1] {
         let mut leaked = Leaked { set: &set, copies: vec![&copies[3], &copies[8]], least };
@@ -169,7 +169,7 @@ fn a_register_outlives_the_process_and_names_each_copy_once() {
 /// A transcript of a pool is asked in the pool's order, traced from the file, and judged by strangers as such.
 #[test]
 fn a_transcript_says_which_pool_it_asked() {
-    let set = set(96, Scheme::Tilt(Tilt { positions: 4 }));
+    let set = set(160, Scheme::Tilt(Tilt { positions: 4 }));
     let copies = copies(4);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t");
@@ -192,14 +192,14 @@ fn a_transcript_says_which_pool_it_asked() {
         hearing::run(&mut leaked, &hearing, &mut books, &mut |_| ControlFlow::Continue(()))
     };
     let found = hear(Some(Pool::Ownership)).unwrap();
-    assert_eq!((found.asked, found.verdict), (24, Verdict::Marked), "every copy carries the whole pool");
+    assert_eq!((found.asked, found.verdict), (40, Verdict::Marked), "every copy carries the whole pool");
     let record = Record::read(&path).unwrap();
     assert!(
         record
             .attempts()
             .all(|one| Pool::of(one.index as usize, set.fingerprints().len()) == Pool::Ownership)
     );
-    assert_eq!(Bundle::new(&set, &record).unwrap().totals().asked, 24, "a stranger finds it in order");
+    assert_eq!(Bundle::new(&set, &record).unwrap().totals().asked, 40, "a stranger finds it in order");
     let error = hear(None).unwrap_err().to_string();
     assert!(error.contains("another check") && error.contains("pool"), "{error}");
     fs::remove_file(&path).unwrap();

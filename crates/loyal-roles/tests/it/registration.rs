@@ -22,8 +22,11 @@ use loyal_types::{Hash, Tree, keccak256};
 use serde_json::{Value, json};
 
 const START: u64 = 1_800_000_000;
-const DAY: u64 = 86_400;
-const LOYAL: u128 = 1_000_000_000_000_000_000;
+pub(crate) const DAY: u64 = 86_400;
+pub(crate) const LOYAL: u128 = 1_000_000_000_000_000_000;
+
+/// Leaves of the fingerprints: the keccak of each number.
+pub(crate) const LEAVES: u8 = 16;
 
 struct Noon;
 
@@ -60,13 +63,14 @@ impl Rpc for Mortal {
     }
 }
 
-struct World {
-    chain: Arc<Chain>,
-    at: Addresses,
+/// A chain with contracts, an owner (0), a maker (1), a host (3), and whoever else a test wants.
+pub(crate) struct World {
+    pub(crate) chain: Arc<Chain>,
+    pub(crate) at: Addresses,
     folder: tempfile::TempDir,
 }
 
-fn key(number: u8) -> Key {
+pub(crate) fn key(number: u8) -> Key {
     Key::of(B256::repeat_byte(number + 1)).unwrap()
 }
 
@@ -75,8 +79,8 @@ fn patience() -> Patience {
 }
 
 impl World {
-    fn new() -> Self {
-        let accounts: Vec<_> = (0..5).map(|number| key(number).address()).collect();
+    pub(crate) fn new() -> Self {
+        let accounts: Vec<_> = (0..12).map(|number| key(number).address()).collect();
         let genesis = Genesis::development(&accounts, U256::from(100 * LOYAL), START - 10 * DAY);
         let chain = Arc::new(Chain::open(Store::in_memory().unwrap(), genesis, Arc::new(Noon)).unwrap());
         let client = Client::connect(chain.clone(), None, patience()).unwrap();
@@ -102,7 +106,7 @@ impl World {
     }
 
     fn write_files(&self) {
-        let digests: Vec<Hash> = (0..4_u8).map(|number| keccak256(&[number])).collect();
+        let digests: Vec<Hash> = (0..LEAVES).map(|number| keccak256(&[number])).collect();
         let root = Tree::plain(&digests).unwrap().root();
         let mut public = json!({
             "format": "loyal-fingerprints-public", "version": 1, "model": "m", "scheme": "tilt", "chance_one_in": 2,
@@ -110,36 +114,39 @@ impl World {
         });
         std::fs::write(self.path("leaves.json"), public.to_string()).unwrap();
         public["fingerprint_root"] = json!(root);
-        public["embedded"] = json!([0, 1, 2, 3]);
+        public["embedded"] = json!((0..LEAVES).collect::<Vec<u8>>());
         std::fs::write(self.path("embedded.json"), public.to_string()).unwrap();
         std::fs::create_dir(self.path("weights")).unwrap();
         std::fs::write(self.path("weights/model.safetensors"), b"weights").unwrap();
     }
 
     /// A registration as its owner drafts it.
-    fn draft(&self) -> PathBuf {
+    fn draft(&self, open_hosting: bool) -> PathBuf {
         let mut draft = Registration::new("Dobby", "DOBBY", Path::new("leaves.json"));
         draft.makers = vec![
             Maker { account: key(0).address(), bps: 6_000 },
             Maker { account: key(1).address(), bps: 1_000 },
         ];
         draft.reserve_bps = 3_000;
-        draft.open_hosting = true;
+        draft.open_hosting = open_hosting;
         draft.accepts = vec![Accepted { asset: self.at.currency, per_call: LOYAL / 1_000, per_thousand: 0 }];
         let path = self.path("registration.json");
         draft.write(&path).unwrap();
         path
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::connect(self.chain.clone(), None, patience()).unwrap()
     }
 
-    fn pass(&self, until: u64) {
+    pub(crate) fn pass(&self, until: u64) {
         let client = self.client();
-        let seconds = until - client.time().unwrap() + 1;
-        client.ask::<Value>("evm_increaseTime", json!([seconds])).unwrap();
-        client.ask::<Value>("evm_mine", json!([])).unwrap();
+        // Blocks in a hurry run ahead of the clock: then one step is not enough.
+        while client.time().unwrap() <= until {
+            let seconds = until - client.time().unwrap() + 1;
+            client.ask::<Value>("evm_increaseTime", json!([seconds])).unwrap();
+            client.ask::<Value>("evm_mine", json!([])).unwrap();
+        }
     }
 
     /// One run of `loyal owner register`, over an endpoint.
@@ -153,7 +160,7 @@ impl World {
     }
 
     /// One run of `loyal host open`, over an endpoint.
-    fn open(&self, rpc: Arc<dyn Rpc>, model: u64) -> Result<(u64, hosting::Next)> {
+    pub(crate) fn open(&self, rpc: Arc<dyn Rpc>, model: u64) -> Result<(u64, hosting::Next)> {
         let client = Client::connect(rpc, None, patience())?;
         let (host, mut quiet) = (key(3), |_: &Taken| ());
         let mut walk = Walk::begin(&client, &host, false, &mut quiet)?;
@@ -169,15 +176,14 @@ impl World {
         hosting::open(&mut walk, &self.at, &offer, &host)
     }
 
-    /// From the draft to a hosting that serves. With `life`, every run begins with an endpoint that goes silent after
-    /// so many requests, and goes on with one that does not.
-    fn story(&self, life: Option<i64>) -> [U256; 4] {
-        let path = self.draft();
+    /// From the draft to an active model.
+    pub(crate) fn registered(&self, life: Option<i64>, open_hosting: bool) -> u64 {
+        let path = self.draft(open_hosting);
         let steady = || -> Arc<dyn Rpc> { self.chain.clone() };
         let mortal = |life| -> Arc<dyn Rpc> {
             Arc::new(Mortal { chain: self.chain.clone(), left: AtomicI64::new(life) })
         };
-        let model = loop {
+        loop {
             if let Some(life) = life {
                 // What it returns is lost with the process; that it cannot panic is part of the test.
                 let _ = self.register(mortal(life), &path);
@@ -197,14 +203,21 @@ impl World {
                     registration.sign(&key(1), &domain).unwrap();
                     registration.write(&path).unwrap();
                 }
-                Next::Done { model, version: 1 } => break model,
+                Next::Done { model, version: 1 } => return model,
                 other => panic!("{other:?}"),
             }
-        };
-        if let Some(life) = life {
-            let _ = self.open(mortal(life), model);
         }
-        let (hosting, next) = self.open(steady(), model).unwrap();
+    }
+
+    /// From the draft to a hosting that serves. With `life`, every run begins with an endpoint that goes silent after
+    /// so many requests, and goes on with one that does not.
+    fn story(&self, life: Option<i64>) -> [U256; 4] {
+        let model = self.registered(life, true);
+        if let Some(life) = life {
+            let mortal = Mortal { chain: self.chain.clone(), left: AtomicI64::new(life) };
+            let _ = self.open(Arc::new(mortal), model);
+        }
+        let (hosting, next) = self.open(self.chain.clone(), model).unwrap();
         assert_eq!((hosting, next), (1, hosting::Next::Serves));
         let client = self.client();
         let asset = Asset::read(&client, self.at.currency).unwrap();
@@ -256,7 +269,7 @@ fn a_page_shows_what_was_done_and_revenue_goes_to_whom_it_belongs() {
 #[test]
 fn what_the_contracts_would_refuse_is_said_before() {
     let world = World::new();
-    let path = world.draft();
+    let path = world.draft(true);
     let mut registration = Registration::read(&path).unwrap();
     registration.makers[0].bps += 1;
     registration.write(&path).unwrap();
