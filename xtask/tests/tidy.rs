@@ -132,6 +132,25 @@ fn rows_are_those_of_the_picture() -> Result<()> {
     Ok(())
 }
 
+/// `cargo run` finds one program only, or the README's first command asks which.
+#[test]
+fn cargo_run_has_one_program_to_choose() -> Result<()> {
+    let workspace = workspace();
+    let root: toml::Table = workspace.text("Cargo.toml")?.context("Cargo.toml: not UTF-8")?.parse()?;
+    let members: Vec<_> = root["workspace"]["default-members"].as_array().into_iter().flatten().collect();
+    assert_eq!(members, [&toml::Value::from("crates/*")]);
+    let mut programs = Vec::new();
+    for manifest in Manifest::all(&workspace)? {
+        let folder = manifest.path.trim_end_matches("/Cargo.toml");
+        let has_main = workspace.root.join(folder).join("src/main.rs").is_file();
+        if folder.starts_with("crates/") && has_main {
+            programs.push(folder.to_owned());
+        }
+    }
+    assert_eq!(programs, ["crates/loyal"]);
+    Ok(())
+}
+
 #[test]
 fn packages_are_described_and_linted() -> Result<()> {
     let workspace = workspace();

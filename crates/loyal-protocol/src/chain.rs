@@ -21,6 +21,11 @@ const GAS_MARGIN_PERCENT: u64 = 20;
 /// Blocks whose events are asked for at once, where a contract and its topics are named.
 const FIND_BLOCKS_MAX: u64 = 10_000;
 
+/// How often, and how long apart at least, a receipt is looked for once the nonce is used, before another transaction is
+/// believed to have used it.
+const REPLACED_LOOKS: u32 = 20;
+const REPLACED_PAUSE: Duration = Duration::from_millis(50);
+
 /// How often, and how long apart, a receipt is asked for.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
@@ -315,8 +320,15 @@ impl Client {
     fn check_place(&self, hash: B256, account: Address, nonce: u64, last: Option<&Failure>) -> Outcome<()> {
         let next: U64 = self.ask("eth_getTransactionCount", json!([account, "latest"]))?;
         if next.to::<u64>() > nonce {
-            let mined: Option<Mined> = self.ask("eth_getTransactionReceipt", json!([hash]))?;
-            return if mined.is_some() { Ok(()) } else { Err(Failure::Replaced { hash, account, nonce }) };
+            // Nodes know the new nonce some time before they show the receipt, and behind one address there may be several.
+            for _ in 0..REPLACED_LOOKS {
+                let mined: Option<Mined> = self.ask("eth_getTransactionReceipt", json!([hash]))?;
+                if mined.is_some() {
+                    return Ok(());
+                }
+                std::thread::sleep(self.patience.pause.max(REPLACED_PAUSE));
+            }
+            return Err(Failure::Replaced { hash, account, nonce });
         }
         match last {
             Some(failure @ Failure::Refused { .. }) if !is_known(failure) => Err(failure.clone()),
