@@ -6,7 +6,7 @@ pub mod governance;
 pub mod host;
 pub mod hosting;
 pub mod owner;
-pub mod simulate;
+pub mod simulation;
 pub mod stake;
 
 pub use error::{Error, Result};

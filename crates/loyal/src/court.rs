@@ -10,7 +10,7 @@ use loyal_roles::court::{self, Claim, Finding, Kind, ReceiptFile};
 use serde_json::{Value, json};
 
 use crate::site::{self, Actor, Reached, Site};
-use crate::{output, when};
+use crate::{output, time};
 
 mod simulate;
 
@@ -321,11 +321,11 @@ fn say(reached: &Reached, site: &Site, claim: &Claim, steps: Option<Value>) -> a
     if let Some(panel) = claim.panel.as_ref().filter(|_| claim.state == "voting") {
         let members: Vec<_> = panel.members.iter().map(ToString::to_string).collect();
         rows.push(("jury", if members.is_empty() { "not drawn yet".to_owned() } else { members.join("\n") }));
-        rows.push(("ballots until", when::text(panel.commit_by, now)));
-        rows.push(("shown until", when::text(panel.reveal_by, now)));
+        rows.push(("ballots until", time::text(panel.commit_by, now)));
+        rows.push(("shown until", time::text(panel.reveal_by, now)));
     }
     if !["final", "executed"].contains(&claim.state) {
-        rows.push(("its time comes", when::text(claim.deadline, now)));
+        rows.push(("its time comes", time::text(claim.deadline, now)));
     }
     rows.push(("if nobody acts", claim.if_nobody_acts().to_owned()));
     output::pairs(&rows)

@@ -9,7 +9,7 @@ use loyal_roles::governance::{self, Body, Call, PARAMETERS, Proposal, Unit, Vote
 use serde_json::{Value, json};
 
 use crate::site::{self, Actor, Reached, Site};
-use crate::{output, when};
+use crate::{output, time};
 
 /// What can be done in governance.
 #[derive(Debug, Subcommand)]
@@ -261,7 +261,7 @@ fn setting(reached: &Reached, text: &str) -> anyhow::Result<Call> {
         bail!("--set {text}: there is no parameter {name}; they are {}", all.join(", "));
     };
     let value = match PARAMETERS[place].1 {
-        Unit::Seconds => U256::from(when::parse_span(value).map_err(anyhow::Error::msg)?),
+        Unit::Seconds => U256::from(time::parse_span(value).map_err(anyhow::Error::msg)?),
         Unit::Bps => {
             let percent: f64 =
                 value.trim_end_matches('%').parse().with_context(|| format!("--set {text}: write 2.5%"))?;
@@ -335,10 +335,10 @@ fn rows(proposal: &Proposal, now: u64) -> Vec<(&'static str, String)> {
         rows.push(("quorum", plain(proposal.quorum)));
     }
     match proposal.state {
-        "pending" => rows.push(("vote begins", when::text(proposal.begins, now))),
-        "active" => rows.push(("vote ends", when::text(proposal.ends, now))),
+        "pending" => rows.push(("vote begins", time::text(proposal.begins, now))),
+        "active" => rows.push(("vote ends", time::text(proposal.ends, now))),
         "succeeded" => rows.push(("next", "`loyal governance queue`; anybody may".to_owned())),
-        "queued" => rows.push(("can be executed", when::text(proposal.ripe, now))),
+        "queued" => rows.push(("can be executed", time::text(proposal.ripe, now))),
         _ => {}
     }
     rows

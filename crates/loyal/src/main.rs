@@ -26,7 +26,7 @@ mod site;
 mod stake;
 mod stop;
 mod subject;
-mod when;
+mod time;
 
 use ending::Ending;
 

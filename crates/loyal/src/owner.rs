@@ -14,7 +14,7 @@ use loyal_roles::owner::revenue::{self, What};
 use serde_json::{Value, json};
 
 use crate::site::{self, Actor, Reached, Site};
-use crate::{output, when};
+use crate::{output, time};
 
 /// What an owner, or a maker, can do.
 #[derive(Debug, Subcommand)]
@@ -38,7 +38,7 @@ Parts and reserve make 100 %. Documents that have a place of their own on the ch
 evaluation and policy; others may be added. The file is yours to edit until the makers have signed.
 
 Example:
-  loyal fingerprint new --beacon later --out secret.json --public leaves.json
+  loyal fingerprint new MODEL --benign prose.txt --beacon later --out secret.json --public leaves.json
   loyal owner draft dobby.json --name Dobby --symbol DOBBY --leaves leaves.json \\
       --maker 0xAa…=30 --maker 0xBb…=15 --maker 0xCc…=15 --reserve 40 --accept LOYAL=0.001 \\
       --document terms=LICENSE --open-hosting
@@ -238,13 +238,13 @@ fn next_text(next: &Next, file: &Path, now: u64) -> String {
     let file = file.display();
     match next {
         Next::Wait { until, what } => {
-            format!("next: run this again {}, when {what}", when::text(*until, now))
+            format!("next: run this again {}, when {what}", time::text(*until, now))
         }
         Next::Train { seed, epoch, weak } => format!(
             "next: the seed of epoch {epoch} is {seed}{}\n\
              bind the answers to it, embed them, and name the weights in {file}:\n  \
              loyal fingerprint bind secret.json --beacon {seed} --source \"Loyal beacon, epoch {epoch}\" --out bound.json\n  \
-             loyal fingerprint embed bound.json --out marked\n  \
+             loyal fingerprint embed MODEL --fingerprints bound.json --benign prose.txt --out marked\n  \
              loyal fingerprint commit bound.json --embedded --out embedded.json   (then \"leaves\": \"embedded.json\")",
             if *weak { " (weak: no validator had a part in it)" } else { "" }
         ),
@@ -252,7 +252,7 @@ fn next_text(next: &Next, file: &Path, now: u64) -> String {
             let accounts: Vec<_> = accounts.iter().map(|account| format!("  {account}")).collect();
             format!(
                 "next: these makers sign {file} with `loyal owner agree`, until {}:\n{}",
-                when::text(*until, now),
+                time::text(*until, now),
                 accounts.join("\n")
             )
         }
@@ -308,7 +308,7 @@ fn agree(args: &AgreeArgs) -> anyhow::Result<()> {
     rows.push(("weights", signed.weights_root.to_string()));
     rows.push(("documents", signed.manifest_root.to_string()));
     rows.push(("fingerprints", signed.fingerprint_root.to_string()));
-    rows.push(("good until", when::text(signed.expires_at, reached.client.time()?)));
+    rows.push(("good until", time::text(signed.expires_at, reached.client.time()?)));
     output::pairs(&rows)?;
     output::say(&match (args.actor.dry_run, missing.len()) {
         (true, _) => format!("nothing was signed; without --dry-run {} signs this", key.address()),

@@ -8,7 +8,7 @@ use loyal_roles::stake::{self, Position, Seat};
 use serde_json::{Value, json};
 
 use crate::site::{self, Actor, Reached, Site};
-use crate::{output, when};
+use crate::{output, time};
 
 /// What can be done with stake.
 #[derive(Debug, Subcommand)]
@@ -164,7 +164,7 @@ fn say(
         ("seated", seated.to_owned()),
     ];
     if found.thawing > 0 {
-        let free = when::text(found.thaws_at, reached.client.time()?);
+        let free = time::text(found.thaws_at, reached.client.time()?);
         rows.push(("thawing", format!("{}, free {free}", loyal.text(U256::from(found.thawing)))));
     }
     if found.freezes > 0 {

@@ -218,8 +218,8 @@ impl Registration {
     /// # Errors
     /// It cannot be read, or is something else.
     pub fn commitment(&self, path: &Path) -> Result<Commitment> {
-        let leaves = beside(path, &self.leaves);
-        Commitment::read(&leaves).map_err(|error| Error::file(&leaves, error))
+        // The error names the file already.
+        Commitment::read(&beside(path, &self.leaves)).map_err(|error| Error::refused(error.to_string()))
     }
 
     /// The roots of weights and documents. `path` is the registration's.

@@ -6,7 +6,7 @@ use loyal_protocol::deploy::{self, Plan};
 use serde_json::{Value, json};
 
 use crate::site::{self, Actor, Contracts, Site};
-use crate::{output, when};
+use crate::{output, time};
 
 /// How long the timelock waits unless told otherwise: two days.
 const DELAY: &str = "2d";
@@ -27,7 +27,7 @@ pub(crate) struct DeployArgs {
     #[command(flatten)]
     actor: Actor,
     /// How long the timelock waits between a proposal and its execution.
-    #[arg(long, value_name = "DURATION", default_value = DELAY, value_parser = when::parse_span)]
+    #[arg(long, value_name = "DURATION", default_value = DELAY, value_parser = time::parse_span)]
     delay: u64,
     /// Who receives LOYAL's allocations: initiatives, ecosystem, public, team, investors; the deploying account unless given.
     #[arg(long = "beneficiary", value_name = "ACCOUNT", num_args = 5)]
@@ -43,7 +43,7 @@ pub(crate) struct PassArgs {
     #[command(flatten)]
     site: Site,
     /// How much time passes: 90s, 30m, 6h, 2d, "1d 12h".
-    #[arg(value_name = "DURATION", value_parser = when::parse_span)]
+    #[arg(value_name = "DURATION", value_parser = time::parse_span)]
     duration: u64,
 }
 
@@ -111,5 +111,5 @@ pub(super) fn pass(args: &PassArgs) -> anyhow::Result<()> {
     if args.site.json {
         return output::json(&json!({ "time": now }));
     }
-    output::line(&when::text(now, now))
+    output::line(&time::text(now, now))
 }

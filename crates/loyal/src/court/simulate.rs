@@ -1,6 +1,6 @@
 //! `loyal court simulate`: what probing catches, and what a host must put up.
 
-use loyal_roles::simulate::{self, BITS, Fate, Party, Probing, bond_factor, hostile_jury};
+use loyal_roles::simulation::{self, BITS, Fate, Party, Probing, bond_factor, hostile_jury};
 use loyal_types::Chance;
 use serde_json::{Value, json};
 
@@ -28,10 +28,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "CHANCE")]
     rate: Option<f64>,
     /// Probes for a hosting and day.
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     probes: u32,
     /// Coins that one probe brings.
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     coins: u32,
     /// The chance that a coin of an innocent model is on that side: one in this many.
     #[arg(long, value_name = "K", default_value_t = 2)]
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 fn case(args: &Args, probing: &Probing) -> anyhow::Result<Value> {
-    let coins = simulate::expected_coins(probing.chance, probing.rate, BITS);
+    let coins = simulation::expected_coins(probing.chance, probing.rate, BITS);
     let a_day = f64::from(probing.probes * probing.coins);
     let parties =
         HIDDEN.iter().map(|&part| (format!("hides {:.0} %", 100.0 * part), Party::Hides(part))).chain([
@@ -95,8 +95,9 @@ fn case(args: &Args, probing: &Probing) -> anyhow::Result<Value> {
             ("honest".to_owned(), Party::Honest),
             ("serves another model".to_owned(), Party::Innocent),
         ]);
-    let fates: Vec<(String, Fate)> =
-        parties.map(|(name, party)| (name, simulate::live(party, probing, args.epochs, args.seed))).collect();
+    let fates: Vec<(String, Fate)> = parties
+        .map(|(name, party)| (name, simulation::live(party, probing, args.epochs, args.seed)))
+        .collect();
     let hidden = fates.iter().take(HIDDEN.len()).map(|(_, fate)| fate.gain - HIDDEN_LAG * share(fate));
     let worst = hidden.fold(coins / a_day, f64::max);
     let factor = bond_factor(worst);

@@ -9,7 +9,7 @@ use loyal_roles::hosting::{self, Hosting, Next, Offer, ReportFile};
 use serde_json::{Value, json};
 
 use crate::site::{self, Actor, Reached, Site};
-use crate::{output, when};
+use crate::{output, time};
 
 /// What refuses a use that nobody should notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -228,11 +228,11 @@ fn say(reached: &Reached, site: &Site, id: u64, next: &Next, steps: &Value) -> a
             if let Some((from, until)) = report {
                 output::say(&format!(
                     "next: report the last epoch between {} and {}; later costs 1 % of the bond an hour",
-                    when::text(*from, now),
-                    when::text(*until, now)
+                    time::text(*from, now),
+                    time::text(*until, now)
                 ));
             }
-            output::say(&format!("next: run this again {}", when::text(*until, now)));
+            output::say(&format!("next: run this again {}", time::text(*until, now)));
         }
         Next::Serves | Next::Ended | Next::Rehearsed => {}
     }
@@ -260,7 +260,7 @@ pub(crate) fn rows(hosting: &Hosting, now: u64) -> Vec<(&'static str, String)> {
         rows.push(("convictions", hosting.convictions.to_string()));
     }
     if hosting.state == "exiting" {
-        rows.push(("exit", when::text(hosting.exits_at, now)));
+        rows.push(("exit", time::text(hosting.exits_at, now)));
     }
     rows
 }

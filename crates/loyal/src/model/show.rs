@@ -5,7 +5,7 @@ use loyal_roles::owner::Page;
 use serde_json::{Value, json};
 
 use crate::site::Site;
-use crate::{output, when};
+use crate::{output, time};
 
 /// Arguments of `loyal model show`.
 #[derive(Debug, clap::Args)]
@@ -32,7 +32,7 @@ fn rows(page: &Page, now: u64) -> Vec<(&'static str, String)> {
         |lines: Vec<String>, none: &str| if lines.is_empty() { none.to_owned() } else { lines.join("\n") };
     let versions = page.versions.iter().map(|version| {
         let window = if version.state == "contestable" {
-            format!(", until {}", when::text(version.window_ends, now))
+            format!(", until {}", time::text(version.window_ends, now))
         } else {
             String::new()
         };
