@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::cdp::Cdp;
-use crate::launch::egress::{Count, Egress};
+use crate::launch::egress::{Count, Domains, Egress};
 use crate::launch::{self, Process};
-use crate::snapshot::{Node, Refs, capture, tree};
+use crate::snapshot::{Node, Ref, Refs, capture, tree};
 use crate::world::Tab;
 use crate::{Error, Launch, Result, Snapshot, media, page};
 
@@ -151,7 +151,13 @@ impl Browser {
     /// How often each domain was reached and refused, also by pages on their own.
     #[must_use]
     pub fn domains(&self) -> BTreeMap<String, Count> {
-        self.egress.counts()
+        self.egress.domains().counts()
+    }
+
+    /// The same counts, to be read by somebody else, and after the browser has ended.
+    #[must_use]
+    pub fn domain_counter(&self) -> Domains {
+        self.egress.domains()
     }
 
     /// Why an address may not be visited.
@@ -264,6 +270,16 @@ impl Browser {
                 node.playing = Some(state.to_string());
             }
         }
+    }
+
+    /// The address of the frame that an element is in: whoever types into the element tells it to that frame.
+    #[must_use]
+    pub fn address_of(&self, key: Ref) -> Option<String> {
+        let place = &self.refs.known(key)?.place;
+        let mut world = self.cdp.world();
+        let frame = world.frame_mut(&place.session, &place.frame)?;
+        // A document that was replaced is none any more.
+        (frame.loader == place.loader).then(|| frame.url.clone())
     }
 
     fn loaders(&self, family: &[String]) -> HashMap<(String, String), String> {

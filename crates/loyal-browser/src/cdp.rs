@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -126,6 +127,30 @@ impl Cdp {
             message: format!("an answer of another shape: {error}"),
         };
         serde_json::from_str(raw.get()).map_err(malformed)
+    }
+
+    /// Sends several commands at once, the first first, and waits for all of their answers; the first failure counts.
+    pub(crate) async fn in_order(&self, commands: Vec<impl Future<Output = Result<()>>>) -> Result<()> {
+        // A command is sent when its future is first polled, which happens in this order.
+        let mut waiting: Vec<_> = commands.into_iter().map(Box::pin).collect();
+        std::future::poll_fn(|context| {
+            let mut failed = Ok(());
+            waiting.retain_mut(|command| match command.as_mut().poll(context) {
+                Poll::Ready(Ok(())) => false,
+                Poll::Ready(Err(error)) => {
+                    if failed.is_ok() {
+                        failed = Err(error);
+                    }
+                    false
+                }
+                Poll::Pending => true,
+            });
+            match failed {
+                Ok(()) if !waiting.is_empty() => Poll::Pending,
+                done => Poll::Ready(done),
+            }
+        })
+        .await
     }
 
     async fn dialog_opens(&self) -> Error {

@@ -19,7 +19,7 @@ use crate::{Error, Result};
 
 pub(crate) mod egress;
 
-pub use egress::{Count, Reach};
+pub use egress::{Count, Domains, Reach};
 
 /// Where Chromium may be called.
 const NAMES: [&str; 7] = [

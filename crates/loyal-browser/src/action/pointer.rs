@@ -63,19 +63,21 @@ impl Browser {
     }
 
     pub(super) async fn press_at(&self, session: &str, at: Point, (how, keys): (&Press, u32)) -> Result<()> {
-        self.mouse(session, "mouseMoved", at, json!({"modifiers": keys})).await?;
         let (button, bit) = match how.button {
             Button::Left => ("left", 1),
             Button::Right => ("right", 2),
             Button::Middle => ("middle", 4),
         };
+        // Chromium answers each event with the next frame it draws, and keeps their order: to wait for every answer
+        // before the next event would cost a frame each.
+        let mut events = vec![self.mouse(session, "mouseMoved", at, json!({"modifiers": keys}))];
         for count in 1..=how.count.clamp(1, 3) {
             let pressed = json!({"button": button, "buttons": bit, "clickCount": count, "modifiers": keys});
-            self.mouse(session, "mousePressed", at, pressed).await?;
+            events.push(self.mouse(session, "mousePressed", at, pressed));
             let released = json!({"button": button, "buttons": 0, "clickCount": count, "modifiers": keys});
-            self.mouse(session, "mouseReleased", at, released).await?;
+            events.push(self.mouse(session, "mouseReleased", at, released));
         }
-        Ok(())
+        self.cdp.in_order(events).await
     }
 
     async fn mouse(&self, session: &str, kind: &str, at: Point, mut more: Value) -> Result<()> {

@@ -97,8 +97,20 @@ impl Egress {
     }
 
     /// How often each domain was reached and refused.
-    pub(crate) fn counts(&self) -> BTreeMap<String, Count> {
-        self.state.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn domains(&self) -> Domains {
+        Domains(self.state.clone())
+    }
+}
+
+/// How often each domain was asked for, to be read while a browser works and after it has ended.
+#[derive(Debug, Clone)]
+pub struct Domains(Arc<State>);
+
+impl Domains {
+    /// The counts so far.
+    #[must_use]
+    pub fn counts(&self) -> BTreeMap<String, Count> {
+        self.0.counts.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
