@@ -14,12 +14,15 @@ use tokio_util::sync::CancellationToken;
 
 pub mod budget;
 pub mod check;
+mod cite;
+mod code;
 pub mod log;
 pub mod plan;
 mod react;
 mod run;
 mod thinker;
 
+pub use cite::Citation;
 pub use run::{Price, Run};
 pub use thinker::Thinker;
 
@@ -37,6 +40,8 @@ pub enum Style {
     /// It asks, acts and looks, until it can answer.
     #[default]
     React,
+    /// It writes Python in which tools are functions, and sees what the code prints.
+    Code,
     /// It plans parts, does each in its own way, and puts them together.
     Recursive,
 }
@@ -61,9 +66,11 @@ pub async fn run(goal: &str, style: Style, run: &mut Run) -> Result<Outcome> {
     let budget = run.budget.clone();
     let mut outcome = match style {
         Style::React => react::run(run, "0", &budget, goal).await?,
+        Style::Code => code::run(run, "0", &budget, goal).await?,
         Style::Recursive => plan::run(run, "0", &budget, goal).await?,
     };
     outcome.spent = budget.spent();
+    outcome.citations = cite::cite(&outcome.answer, &run.sources);
     run.log.note("0", Kind::End, &outcome)?;
     outcome.log = run.log.hash();
     Ok(outcome)
@@ -80,6 +87,9 @@ pub struct Outcome {
     pub ending: Ending,
     /// What is missing.
     pub missing: Vec<String>,
+    /// Where its quotations stand in what was read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub citations: Vec<Citation>,
     /// What was spent.
     pub spent: Spent,
     /// The hash of the log's last line, which commits to the whole run.
@@ -112,7 +122,8 @@ impl Outcome {
     fn of(answer: String, ending: Ending) -> Self {
         let complete = ending == Ending::Accepted;
         let missing = if complete { Vec::new() } else { vec![ending.to_string()] };
-        Self { answer, complete, ending, missing, spent: Spent::default(), log: String::new() }
+        let citations = Vec::new();
+        Self { answer, complete, ending, missing, citations, spent: Spent::default(), log: String::new() }
     }
 
     fn lacking(mut self, missing: Vec<String>) -> Self {

@@ -115,6 +115,14 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// A secret cannot be kept as one.
+    #[error("the secret {name:?}: {why}")]
+    BadSecret {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
     /// A listener or a file of the server failed.
     #[error("{what}: {why}")]
     Server {

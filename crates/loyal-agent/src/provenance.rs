@@ -19,6 +19,8 @@ pub enum Provenance {
     Page(String),
     /// Another agent's, by its address.
     Agent(String),
+    /// A foreign server's of tools, by the name it has here.
+    Server(String),
     /// Remembered, by who said it.
     Memory(String),
 }
@@ -34,7 +36,7 @@ impl Provenance {
     /// that may have been led astray already, but brings nobody else's words.
     #[must_use]
     pub const fn is_foreign(&self) -> bool {
-        matches!(self, Self::Page(_) | Self::Agent(_) | Self::Memory(_))
+        matches!(self, Self::Page(_) | Self::Agent(_) | Self::Server(_) | Self::Memory(_))
     }
 }
 
@@ -46,6 +48,7 @@ impl fmt::Display for Provenance {
             Self::Tool(name) => write!(f, "tool {name}"),
             Self::Page(origin) => write!(f, "page of {origin}"),
             Self::Agent(url) => write!(f, "agent {url}"),
+            Self::Server(name) => write!(f, "server {name}"),
             Self::Memory(author) => write!(f, "memory of {author}"),
         }
     }

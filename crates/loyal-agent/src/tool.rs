@@ -13,21 +13,30 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod agent;
 mod browse;
 mod calculate;
 mod files;
 mod http;
 mod page;
+mod person;
+mod python;
 mod schema;
+mod search;
 pub(crate) mod toolbox;
 
-pub use browse::{BROWSE, browse};
+pub use agent::{Known, call_agent};
+pub use browse::{BROWSE, browse, browse_with_secrets, domains_named};
 pub use calculate::calculate;
 pub use files::Folder;
 pub use http::{Web, read_page};
+pub use person::ask_user;
+pub use python::{PYTHON, python};
+pub use search::{Found, Search, Searx, search};
 pub use toolbox::{Grant, Person, Toolbox};
 
 pub(crate) use calculate::value_of;
+pub(crate) use python::ABOUT as PYTHON_ABOUT;
 pub(crate) use schema::fault as schema_fault;
 pub(crate) use toolbox::clip;
 

@@ -5,7 +5,10 @@ use clap::Subcommand;
 mod ask;
 mod bench;
 mod browse;
+mod mcp;
+mod mind;
 mod serve;
+mod toolset;
 
 /// What can be done with agents.
 #[derive(Debug, Subcommand)]
@@ -16,6 +19,8 @@ pub(crate) enum Verb {
     Ask(ask::Args),
     /// Reach a goal in a real browser.
     Browse(browse::Args),
+    /// Serve tools to programs that speak the Model Context Protocol.
+    Mcp(mcp::Args),
     /// Measure an agent: events a second, time to the first, memory of idle streams.
     Bench(bench::Args),
 }
@@ -26,6 +31,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Serve(args) => serve::run(&args),
         Verb::Ask(args) => ask::run(&args),
         Verb::Browse(args) => browse::run(&args),
+        Verb::Mcp(args) => mcp::run(&args),
         Verb::Bench(args) => bench::run(&args),
     }
 }

@@ -63,6 +63,9 @@ enum Noun {
     Demo(demo::Args),
     /// Print the script that lets a shell complete this command line.
     Completions(completions::Args),
+    /// Run Python for an agent: what the interpreter's own process is.
+    #[command(hide = true)]
+    PythonWorker,
     /// Print this command line's manual as Markdown.
     #[command(hide = true)]
     Manual,
@@ -83,6 +86,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Noun::Chain(verb) => chain::run(verb),
         Noun::Demo(args) => demo::run(&args),
         Noun::Completions(args) => completions::run(&args, Args::command()),
+        Noun::PythonWorker => {
+            Ok(loyal_agent::python::serve(std::io::stdin().lock(), std::io::stdout().lock())?)
+        }
         Noun::Manual => manual::run(Args::command()),
     }
 }

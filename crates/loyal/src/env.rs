@@ -50,6 +50,18 @@ pub(crate) fn places() -> Vec<PathBuf> {
     [std::env::current_exe(), std::env::current_dir()].into_iter().flatten().collect()
 }
 
+/// The path of this program.
+pub(crate) fn program() -> Option<PathBuf> {
+    std::env::current_exe().ok()
+}
+
+/// What any program needs of the environment, and nothing else of it.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn basic() -> Vec<(&'static str, std::ffi::OsString)> {
+    let names = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TMPDIR", "TZ"];
+    names.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))).collect()
+}
+
 fn home() -> Option<PathBuf> {
     path(if cfg!(windows) { "USERPROFILE" } else { "HOME" })
 }

@@ -24,8 +24,9 @@
 //! ```
 
 mod clock;
+mod program;
 mod short;
 
 pub use loyal_agent::tool::{Folder, Tool, Web, calculate, read_page, tool};
 pub use loyal_agent::{Agent, Error, Query, ResponseHandler, Result, Session};
-pub use short::{ask, browse, serve, serve_on};
+pub use short::{ask, browse, browse_on, python, serve, serve_on};

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use loyal_agent::agent::{self, Run, Style, agent, budget, log::Log};
 use loyal_agent::llm::OpenAi;
 use loyal_agent::serve::{self, Limits};
-use loyal_agent::tool::{BROWSE, Grant, Tool, Toolbox};
+use loyal_agent::tool::{BROWSE, Grant, Tool, Toolbox, domains_named};
 use loyal_agent::{Error, Query, ResponseHandler, Result, Session};
-use loyal_browser::{Browser, Launch};
+use loyal_browser::{Browser, Launch, Reach};
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::clock::SystemClock;
+use crate::program;
 
 /// Serves a closure as an agent at `127.0.0.1:8000`, until the process ends.
 ///
@@ -55,17 +56,45 @@ pub async fn ask(
     think(model_url, goal, Toolbox::new().with_all(tools)).await
 }
 
-/// Reaches a goal in a Chromium of this machine, without a window, with the model behind a URL of OpenAI's kind. It may act on any
-/// public page; programs that need bounds use `loyal_browser` and `loyal_agent::tool::browse`.
+/// Reaches a goal in a Chromium of this machine, without a window, with the model behind a URL of OpenAI's kind. It goes to
+/// the domains of the addresses that the goal names (`https://…`), and nowhere else.
 ///
 /// # Errors
-/// As [`ask()`], and where there is no Chromium.
+/// As [`ask()`], where there is no Chromium, and [`Error::BadAddress`] where the goal names no address.
 pub async fn browse(model_url: &str, goal: &str) -> Result<String> {
+    let domains = domains_named(goal);
+    if domains.is_empty() {
+        let why = "the goal names no address (https://…): loyal::browse_on takes the domains it may visit";
+        return Err(Error::BadAddress { why: why.to_owned() });
+    }
+    browse_on(model_url, goal, &domains.iter().map(String::as_str).collect::<Vec<_>>()).await
+}
+
+/// [`browse()`] on these domains and those below them; on any public page, where there are none.
+///
+/// # Errors
+/// As [`browse()`].
+pub async fn browse_on(model_url: &str, goal: &str, domains: &[&str]) -> Result<String> {
     let failed = |error: loyal_browser::Error| Error::Server { what: "browser", why: error.to_string() };
-    let browser = Browser::launch(Launch::default()).await.map_err(failed)?;
+    let launch = Launch { reach: Reach::default().only(domains), ..Launch::default() };
+    let browser = Browser::launch(launch).await.map_err(failed)?;
+    // Whoever sends a browser to these domains wants it to act there.
     let grant = Grant { tool: BROWSE.to_owned(), arguments: json!({}), call_count_max: 100 };
     let tools = Toolbox::new().with_all([loyal_agent::tool::browse(browser, None)]).with_grant(grant);
     think(model_url, goal, tools).await
+}
+
+/// The tool `python`, run by the program `loyal-python` or `loyal` that lies beside this one or in a folder of `PATH`.
+///
+/// # Errors
+/// [`Error::Server`] where there is neither.
+pub fn python() -> Result<Arc<dyn Tool>> {
+    let missing = || Error::Server {
+        what: "Python",
+        why: "neither loyal-python nor loyal lies beside this program or in PATH".to_owned(),
+    };
+    let program = program::python().ok_or_else(missing)?;
+    Ok(loyal_agent::tool::python(program, Arc::new(SystemClock)))
 }
 
 async fn think(model_url: &str, goal: &str, tools: Toolbox) -> Result<String> {

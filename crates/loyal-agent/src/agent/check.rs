@@ -174,7 +174,8 @@ impl Check for Support {
     }
 }
 
-fn quotations(text: &str) -> impl Iterator<Item = &str> {
+/// What a text quotes.
+pub(super) fn quotations(text: &str) -> impl Iterator<Item = &str> {
     let straight = text.split('"').skip(1).step_by(2);
     let curly = text.split('“').skip(1).filter_map(|rest| rest.split_once('”').map(|(quoted, _)| quoted));
     straight.chain(curly)

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
+use crate::llm::Call;
 use crate::{Error, Result};
 
 /// Bytes of one line.
@@ -121,6 +122,17 @@ impl Log {
     #[must_use]
     pub const fn now(&self) -> Duration {
         Duration::from_millis(self.at)
+    }
+
+    /// What time it is, in seconds of Unix.
+    pub(crate) fn unix_seconds(&self) -> u64 {
+        self.clock.unix_seconds()
+    }
+
+    /// The call that comes next in the earlier log, if that is what comes next.
+    pub(crate) fn next_call(&self, node: &str) -> Option<Call> {
+        let past = self.past.front().filter(|past| past.kind == Kind::Call && past.node == node)?;
+        serde_json::from_str(past.body.get()).ok()
     }
 
     /// Whether what comes next is in the earlier log.

@@ -14,6 +14,7 @@ use super::check::{Candidate, Check, Verdict, judgement, verdict_of};
 use super::log::{Kind, Log};
 use crate::llm::{Ask, Call, Completion, Llm, LlmFault, Message, ToolSpec, Usage, prompt_tokens_max};
 use crate::provenance::{Provenance, delimit};
+use crate::python::Program;
 use crate::tool::toolbox::{self, Need};
 use crate::tool::{Effect, Output, Tool, ToolFault, Toolbox};
 use crate::{Error, ResponseHandler, Result};
@@ -58,6 +59,8 @@ pub struct Run {
     pub judge: bool,
     /// Who hears of its steps.
     pub out: Option<ResponseHandler>,
+    /// What runs the code of [`Style::Code`](super::Style::Code).
+    pub python: Option<Program>,
     /// Earlier messages of the conversation.
     pub history: Vec<Message>,
     /// What tools gave back so far: the sources an answer can be checked against.
@@ -84,6 +87,7 @@ impl Run {
             checks: Vec::new(),
             judge: false,
             out: None,
+            python: None,
             history: Vec::new(),
             sources: Vec::new(),
             tainted: false,
@@ -118,6 +122,13 @@ impl Run {
     #[must_use]
     pub fn with_out(mut self, out: ResponseHandler) -> Self {
         self.out = Some(out);
+        self
+    }
+
+    /// With what runs code.
+    #[must_use]
+    pub fn with_python(mut self, program: Program) -> Self {
+        self.python = Some(program);
         self
     }
 
@@ -238,9 +249,10 @@ impl Run {
         }
         let left = waiting.split_off(results.len());
         let wait = budget.left(self.log.now()).wall;
+        let secrets = self.tools.secrets();
         let work = left.into_iter().map(|prepared| async move {
             let (tool, arguments) = prepared?;
-            tokio::time::timeout(wait, toolbox::call(&*tool, arguments))
+            tokio::time::timeout(wait, toolbox::call(&*tool, arguments, secrets))
                 .await
                 .unwrap_or_else(|_| Err(ToolFault::new("no time is left")))
         });
@@ -284,9 +296,11 @@ impl Run {
                 let wait = budget.left(self.log.now()).wall;
                 match refused {
                     Some(why) => Err(ToolFault(why)),
-                    None => tokio::time::timeout(wait, toolbox::call(&*tool, arguments))
-                        .await
-                        .unwrap_or_else(|_| Err(ToolFault::new("no time is left"))),
+                    None => {
+                        tokio::time::timeout(wait, toolbox::call(&*tool, arguments, self.tools.secrets()))
+                            .await
+                            .unwrap_or_else(|_| Err(ToolFault::new("no time is left")))
+                    }
                 }
             }
         };

@@ -1,13 +1,16 @@
 //! A thinking agent to be served: each question is a run of its own, with the same model, tools and bounds.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use loyal_types::Clock;
 use rand::{RngCore as _, SeedableRng as _};
 use rand_chacha::ChaCha12Rng;
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::budget::{Budget, Limits};
 use super::check::{Check, Form};
@@ -15,8 +18,10 @@ use super::log::Log;
 use super::{Agent, Price, Run, Style};
 use crate::event::FINAL_RESPONSE;
 use crate::llm::{Llm, Message, Role};
+use crate::provenance::Provenance;
+use crate::python::Program;
 use crate::session::Speaker;
-use crate::tool::Toolbox;
+use crate::tool::{Effect, Output, Tool, ToolCard, ToolFault, Toolbox, read_arguments};
 use crate::{Error, Query, ResponseHandler, Result, Session};
 
 /// Bytes of earlier messages a model reads.
@@ -32,6 +37,8 @@ pub struct Thinker {
     pub style: Style,
     /// What it can do.
     pub tools: Toolbox,
+    /// What runs its code, where it thinks by writing some.
+    pub python: Option<Program>,
     /// What one run may spend.
     pub limits: Limits,
     /// What the model costs.
@@ -58,6 +65,7 @@ impl Thinker {
             random: Mutex::new(ChaCha12Rng::from_seed(seed)),
             style: Style::default(),
             tools: Toolbox::new(),
+            python: None,
             limits: Limits::default(),
             price: Price::default(),
             checks: vec![Arc::new(Form::text())],
@@ -72,15 +80,34 @@ impl Thinker {
         seed
     }
 
-    async fn answer(&self, session: Session, query: Query, out: ResponseHandler) -> Result<()> {
+    /// A run of its own.
+    fn run(&self) -> Run {
         let (log, _) = Log::in_memory(self.clock.clone());
         let budget = Budget::new(self.limits, log.now());
-        let mut run = Run::new(self.llm.clone(), budget, log, self.seed())
-            .with_tools(self.tools.clone())
-            .with_price(self.price)
-            .with_out(out.clone());
+        let run = Run::new(self.llm.clone(), budget, log, self.seed());
+        let mut run = run.with_tools(self.tools.clone()).with_price(self.price);
+        run.python.clone_from(&self.python);
         run.checks.clone_from(&self.checks);
         run.judge = self.judge;
+        run
+    }
+
+    /// This agent as a tool of another one. It changes what its own tools may change, and has read what they read.
+    pub fn as_tool(self: Arc<Self>, name: &str) -> Arc<dyn Tool> {
+        let effect = self.tools.cards().map(|card| card.effect).max().unwrap_or(Effect::Read);
+        let card = ToolCard {
+            name: name.to_owned(),
+            description: "Works on a question with a model and tools of its own, and answers it.".to_owned(),
+            input: schemars::schema_for!(Question).to_value(),
+            effect,
+            timeout: self.limits.wall + Duration::from_secs(10),
+            output_bytes_max: 32 << 10,
+        };
+        Arc::new(ThinkerTool { card, thinker: self })
+    }
+
+    async fn answer(&self, session: Session, query: Query, out: ResponseHandler) -> Result<()> {
+        let mut run = self.run().with_out(out.clone());
         let earlier = session.messages(HISTORY_BYTES_MAX).into_iter().map(|message| {
             let role = match message.speaker {
                 Speaker::User => Role::User,
@@ -98,7 +125,8 @@ impl Thinker {
         stream.emit_chunk(outcome.answer.as_str()).await?;
         stream.complete().await?;
         let facts = json!({
-            "complete": outcome.complete, "missing": outcome.missing, "spent": outcome.spent, "log": outcome.log,
+            "complete": outcome.complete, "missing": outcome.missing, "citations": outcome.citations,
+            "spent": outcome.spent, "log": outcome.log,
         });
         out.complete_with(&facts).await
     }
@@ -116,6 +144,44 @@ impl Agent for Thinker {
         out: ResponseHandler,
     ) -> BoxFuture<'a, Result<()>> {
         self.answer(session, query, out).boxed()
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    /// The question, with all that must be known to answer it.
+    question: String,
+}
+
+struct ThinkerTool {
+    card: ToolCard,
+    thinker: Arc<Thinker>,
+}
+
+impl Tool for ThinkerTool {
+    fn card(&self) -> &ToolCard {
+        &self.card
+    }
+
+    fn call<'a>(&'a self, arguments: Value) -> BoxFuture<'a, Result<Output, ToolFault>> {
+        async move {
+            let Question { question } = read_arguments(arguments)?;
+            let mut run = self.thinker.run();
+            let outcome = super::run(&question, self.thinker.style, &mut run).await?;
+            if outcome.answer.is_empty() {
+                return Err(ToolFault(format!("there is no answer: {}", outcome.missing.join("; "))));
+            }
+            let mut text = outcome.answer;
+            if !outcome.complete {
+                text.push_str(&format!("\n(incomplete: {})", outcome.missing.join("; ")));
+            }
+            let foreign =
+                run.sources.iter().map(|source| &source.provenance).find(|whose| whose.is_foreign());
+            let provenance = foreign.cloned().unwrap_or_else(|| Provenance::Tool(self.card.name.clone()));
+            Ok(Output { text, provenance })
+        }
+        .boxed()
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::Mutex;
 
 use super::{Effect, Output, Tool, ToolCard, ToolFault, read_arguments};
 use crate::provenance::Provenance;
+use crate::secret::{Form, Secrets};
 
 /// The name of the tool.
 pub const BROWSE: &str = "browse";
@@ -42,6 +43,12 @@ const ABOUT: &str = "Looks at a page in a real browser and acts on it. Each call
 /// grant or a person.
 #[must_use]
 pub fn browse(browser: Browser, trace: Option<Trace>) -> Arc<dyn Tool> {
+    browse_with_secrets(browser, trace, Secrets::default())
+}
+
+/// [`browse()`] with secrets that may be typed into pages, each into those of its own origin alone.
+#[must_use]
+pub fn browse_with_secrets(browser: Browser, trace: Option<Trace>, secrets: Secrets) -> Arc<dyn Tool> {
     let input = json!({
         "type": "object",
         "properties": {
@@ -53,15 +60,22 @@ pub fn browse(browser: Browser, trace: Option<Trace>) -> Arc<dyn Tool> {
         "required": ["step", "actions"],
         "additionalProperties": false,
     });
+    let mut description = ABOUT.to_owned();
+    for (placeholder, origin) in secrets.placeholders() {
+        description.push_str(&format!(
+            " To fill or type {placeholder} puts in a secret's value, on pages of {origin} alone."
+        ));
+    }
     let card = ToolCard {
         name: BROWSE.to_owned(),
-        description: ABOUT.to_owned(),
+        description,
         input,
         effect: Effect::Write,
         timeout: Duration::from_secs(240),
         output_bytes_max: 32 << 10,
     };
-    let state = State { browser, steps: Steps::default(), page: Snapshot::default(), trace };
+    let state =
+        State { browser, steps: Steps::default(), page: Snapshot::default(), trace, secrets, bared: false };
     Arc::new(Browsing { card, state: Mutex::new(state) })
 }
 
@@ -88,6 +102,9 @@ struct State {
     steps: Steps,
     page: Snapshot,
     trace: Option<Trace>,
+    secrets: Secrets,
+    /// Whether a picture of the page could show a secret.
+    bared: bool,
 }
 
 impl Tool for Browsing {
@@ -118,7 +135,7 @@ impl State {
             }
         }
         self.page = self.browser.snapshot().await.map_err(ToolFault::new)?;
-        let page = self.page.text(PAGE_BYTES_MAX);
+        let page = self.secrets.hide(self.page.text(PAGE_BYTES_MAX));
         self.write_down(&arguments, (&told, &page)).await?;
         let text = if told.is_empty() { page } else { format!("{}\n\n{page}", told.join("\n")) };
         let provenance = match self.page.url.parse::<Origin>() {
@@ -141,16 +158,61 @@ impl State {
             Verdict::Repeats => " (this step was done before on the same page; try another way)",
             Verdict::Fine => "",
         };
-        match self.browser.act(action).await {
+        let filled = match self.filled(action) {
+            Ok(filled) => filled,
+            Err(fault) => return Ok((format!("{name}{target} was not done: {fault}"), false)),
+        };
+        match self.browser.act(filled.as_ref().unwrap_or(action)).await {
             Ok(acted) => {
                 let Acted { navigated, opened, dialog, .. } = &acted;
+                self.bared = (self.bared || filled.is_some()) && navigated.is_none();
                 let goes_on = navigated.is_none() && opened.is_empty() && dialog.is_none();
-                let effect = serde_json::to_string(&acted).map_err(ToolFault::new)?;
+                let effect = self.secrets.hide(serde_json::to_string(&acted).map_err(ToolFault::new)?);
                 Ok((format!("{name}{target} did {effect}{hint}"), goes_on))
             }
             Err(error @ loyal_browser::Error::Gone) => Err(ToolFault::new(error)),
             Err(error) => Ok((format!("{name}{target} failed: {error}{hint}"), false)),
         }
+    }
+
+    /// An action with the values of its secrets, where it has some. Which of them fit is decided by the frame that the
+    /// element is in, not by the page around it.
+    fn filled(&self, action: &Action) -> Result<Option<Action>, ToolFault> {
+        let fill = |text: &str, target| -> Result<Option<String>, ToolFault> {
+            let address = match target {
+                Some(target) => self.browser.address_of(target).unwrap_or_default(),
+                None => self.page.url.clone(),
+            };
+            let Ok(origin) = address.parse::<Origin>() else {
+                let wanted = self.secrets.placeholders().any(|(placeholder, _)| text.contains(&placeholder));
+                return if wanted {
+                    Err(ToolFault::new("secrets are for pages of the web"))
+                } else {
+                    Ok(None)
+                };
+            };
+            let (text, any) = self.secrets.fill(text, &origin, Form::Plain)?;
+            Ok(any.then_some(text))
+        };
+        Ok(match action {
+            Action::Fill { target, value } => {
+                fill(value, Some(*target))?.map(|value| Action::Fill { target: *target, value })
+            }
+            Action::Type { target: Some(target), text } => {
+                fill(text, Some(*target))?.map(|text| Action::Type { target: Some(*target), text })
+            }
+            // The caret may be anywhere, also in a frame of somebody else's.
+            Action::Type { target: None, text } => match fill(text, None)? {
+                Some(_) => return Err(ToolFault::new("say into which element a secret is typed")),
+                None => None,
+            },
+            Action::Goto { url } | Action::OpenTab { url } => {
+                fill(url, None)?.map(|_| ()).map_or(Ok(None), |()| {
+                    Err(ToolFault::new("an address may not hold a secret: others read addresses"))
+                })?
+            }
+            _ => None,
+        })
     }
 
     async fn write_down(
@@ -161,6 +223,7 @@ impl State {
         let Some(trace) = &mut self.trace else { return Ok(()) };
         // A page that keeps its dialog open cannot be painted.
         let picture = match self.page.dialog {
+            None if self.bared => None,
             None => self.browser.screenshot().await.ok(),
             Some(_) => None,
         };
@@ -180,4 +243,23 @@ fn read_actions(actions: &[Value]) -> Result<Vec<Action>, ToolFault> {
             .map_err(|error| ToolFault(format!("the argument actions[{index}] is wrong: {error}")))
     };
     actions.iter().enumerate().map(read).collect()
+}
+
+/// The domains of the addresses that a goal names, such as `https://media.example/demo` or `www.media.example`: where a
+/// person who gave that goal expects a browser to go.
+#[must_use]
+pub fn domains_named(goal: &str) -> Vec<String> {
+    let ends = |c: char| c.is_whitespace() || "\"'<>()[]{},;".contains(c);
+    let mut domains: Vec<String> = Vec::new();
+    for word in goal.split(ends) {
+        let word = word.trim_end_matches(['.', '!', '?', ':']);
+        let address = if word.starts_with("www.") { format!("https://{word}") } else { word.to_owned() };
+        let Ok(origin) = address.parse::<Origin>() else { continue };
+        // What stands at www. and what stands without it are one site to a person.
+        let domain = origin.domain.strip_prefix("www.").unwrap_or(&origin.domain).to_owned();
+        if !domains.contains(&domain) {
+            domains.push(domain);
+        }
+    }
+    domains
 }

@@ -1,5 +1,6 @@
 //! Pages of the web: fetched from public machines only, at the address that was checked, and read as text.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,10 +19,23 @@ use super::page;
 use super::{Effect, Output, Tool, ToolCard, ToolFault, read_arguments};
 use crate::outbound::{self, Reach};
 use crate::provenance::Provenance;
+use crate::secret::{Form, Secrets};
 
 const REDIRECT_COUNT_MAX: usize = 5;
 const PAGE_BYTES_MAX: usize = 2 << 20;
 const BODY_BYTES_MAX: usize = 64 << 10;
+/// Headers that say how a request is sent, which is ours.
+const OWN_HEADERS: [&str; 9] = [
+    "host",
+    "connection",
+    "content-length",
+    "content-type",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
 
 /// How an agent reaches the web.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +43,7 @@ pub struct Web {
     reach: Reach,
     /// Domains that may be asked, with those below them; any where it is empty.
     domains: Vec<String>,
+    secrets: Secrets,
 }
 
 impl Web {
@@ -52,12 +67,25 @@ impl Web {
         self
     }
 
+    /// With secrets that a request may carry, each to its own origin.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
     /// The tool `http`: a request with a method and a body. It can change things elsewhere, so it writes.
     #[must_use]
     pub fn request(&self) -> Arc<dyn Tool> {
-        let what = "Sends one HTTP request and gives back status and body. No redirects are followed.";
+        let mut what =
+            "Sends one HTTP request and gives back status and body. No redirects are followed.".to_owned();
+        for (placeholder, origin) in self.secrets.placeholders() {
+            what.push_str(&format!(
+                " Where a header, the path or the body has {placeholder}, {origin} gets the secret's value."
+            ));
+        }
         let input = schemars::schema_for!(RequestArguments).to_value();
-        Arc::new(WebTool { card: card("http", what, input, Effect::Write), web: self.clone(), reads: false })
+        Arc::new(WebTool { card: card("http", &what, input, Effect::Write), web: self.clone(), reads: false })
     }
 
     fn allows(&self, origin: &Origin) -> Result<(), ToolFault> {
@@ -115,6 +143,9 @@ struct RequestArguments {
     /// The body's type; `application/json` unless given.
     #[serde(default)]
     content_type: Option<String>,
+    /// More headers, such as `{"authorization": "Bearer …"}`.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
 }
 
 struct WebTool {
@@ -188,8 +219,27 @@ impl Web {
             other => return Err(ToolFault(format!("{other} is no method of this tool"))),
         };
         let kind = arguments.content_type.as_deref().unwrap_or("application/json");
-        let request = Request::builder().method(method).header(header::CONTENT_TYPE, kind);
-        let body = Bytes::from(arguments.body.unwrap_or_default());
+        let (origin, _) = outbound::split(&arguments.url)?;
+        let mut request = Request::builder().method(method).header(header::CONTENT_TYPE, kind);
+        for (name, value) in &arguments.headers {
+            let name = name.to_ascii_lowercase();
+            if OWN_HEADERS.contains(&name.as_str()) || name.starts_with("proxy-") {
+                return Err(ToolFault(format!("the header {name} is not for you to set")));
+            }
+            let (mut value, secret) = {
+                let (value, secret) = self.secrets.fill(value, &origin, Form::Plain)?;
+                (HeaderValue::from_str(&value).map_err(ToolFault::new)?, secret)
+            };
+            value.set_sensitive(secret);
+            request = request.header(name, value);
+        }
+        let form = match kind.split(';').next().unwrap_or_default().trim() {
+            "application/x-www-form-urlencoded" => Form::Address,
+            kind if kind.ends_with("json") => Form::Json,
+            _ => Form::Plain,
+        };
+        let (body, _) = self.secrets.fill(&arguments.body.unwrap_or_default(), &origin, form)?;
+        let body = Bytes::from(body);
         let answer = self.exchange(&arguments.url, request, body, BODY_BYTES_MAX).await?;
         let text = format!("status {}\n{}", answer.status, String::from_utf8_lossy(&answer.body));
         Ok(Output { text, provenance: Provenance::Page(answer.origin.to_string()) })
@@ -204,6 +254,7 @@ impl Web {
     ) -> Result<Answer, ToolFault> {
         let (origin, path) = outbound::split(url)?;
         self.allows(&origin)?;
+        let (path, _) = self.secrets.fill(&path, &origin, Form::Address)?;
         let request = request.uri(path).body(Full::new(body)).map_err(ToolFault::new)?;
         let answer = outbound::send(&origin, self.reach, request).await?;
         let text = |name: header::HeaderName| {

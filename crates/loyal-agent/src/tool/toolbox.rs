@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 
 use super::{Effect, Output, Tool, ToolCard, ToolFault, schema};
+use crate::secret::Secrets;
 
 /// Tools by name.
 #[derive(Clone, Default)]
@@ -14,6 +15,7 @@ pub struct Toolbox {
     tools: Vec<Arc<dyn Tool>>,
     grants: Vec<Grant>,
     person: Option<Arc<dyn Person>>,
+    secrets: Secrets,
 }
 
 /// A permission given before a run: calls of this tool whose arguments are these.
@@ -31,6 +33,12 @@ pub struct Grant {
 pub trait Person: Send + Sync {
     /// Whether this call, with these very arguments, may be made.
     fn allows<'a>(&'a self, tool: &'a ToolCard, arguments: &'a Value) -> BoxFuture<'a, bool>;
+
+    /// What they answer to a question; nothing where they do not.
+    fn answer<'a>(&'a self, question: &'a str) -> BoxFuture<'a, Option<String>> {
+        let _ = question;
+        Box::pin(std::future::ready(None))
+    }
 }
 
 /// What a call needs before it is made.
@@ -79,6 +87,18 @@ impl Toolbox {
     pub fn with_person(mut self, person: Arc<dyn Person>) -> Self {
         self.person = Some(person);
         self
+    }
+
+    /// With secrets: whatever a tool gives back is shown without them. The tools that use them are given them too.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = secrets;
+        self
+    }
+
+    /// What no model and no log may see.
+    pub(crate) const fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// What is said of the tools.
@@ -137,6 +157,12 @@ impl Toolbox {
         ))
     }
 
+    /// Whether a call of it could go through at all.
+    pub(crate) fn may_be_called(&self, card: &ToolCard) -> bool {
+        let granted = |grant: &Grant| grant.tool == card.name && grant.call_count_max > 0;
+        card.effect == Effect::Read || self.person.is_some() || self.grants.iter().any(granted)
+    }
+
     /// Asks a person; gives back the refusal, if it is one.
     pub(crate) async fn ask_person(&self, card: &ToolCard, arguments: &Value) -> Option<String> {
         let allowed = match &self.person {
@@ -156,13 +182,14 @@ impl Grant {
     }
 }
 
-/// Calls a tool within its time, and cuts what it gives back to its bound.
-pub(crate) async fn call(tool: &dyn Tool, arguments: Value) -> Result<Output, ToolFault> {
+/// Calls a tool within its time, hides secrets in what it gives back, and cuts that to its bound.
+pub(crate) async fn call(tool: &dyn Tool, arguments: Value, secrets: &Secrets) -> Result<Output, ToolFault> {
     let card = tool.card();
     let called = tokio::time::timeout(card.timeout, tool.call(arguments)).await;
     let late = || ToolFault(format!("{} gave no result within {} s", card.name, card.timeout.as_secs_f64()));
-    let mut output = called.map_err(|_| late())??;
-    output.text = clip(output.text, card.output_bytes_max);
+    let result = called.map_err(|_| late())?;
+    let mut output = result.map_err(|fault| ToolFault(secrets.hide(fault.0)))?;
+    output.text = clip(secrets.hide(output.text), card.output_bytes_max);
     Ok(output)
 }
 

@@ -11,6 +11,7 @@ const PACKAGES: &[&str] = &[
     "fastapi==0.115.12",
     "pydantic==2.14.4",
     "openai==2.8.1",
+    "mcp==2.3.0",
 ];
 
 /// The interpreter of a virtual environment with the packages; installs them where they are missing.

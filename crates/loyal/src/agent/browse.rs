@@ -5,27 +5,30 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use loyal_agent::agent::budget::{Budget, Limits};
 use loyal_agent::agent::log::Log;
 use loyal_agent::agent::{self, Run, Style};
 use loyal_agent::llm::{Llm, OpenAi, Prompted};
-use loyal_agent::tool::{BROWSE, Grant, Toolbox, browse};
+use loyal_agent::tool::{BROWSE, Grant, Toolbox, browse_with_secrets, domains_named};
 use loyal_browser::trace::{self, Trace};
 use loyal_browser::{Browser, Launch, Reach};
 use serde_json::json;
 
+use super::toolset;
 use crate::{clock::SystemClock, output};
 
 /// Arguments of `loyal agent browse`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-It needs Chromium or Chrome (Debian: apt install chromium). The agent may do on the allowed domains whatever a visitor \
-may: give it --allow, and no account that matters.
+It needs Chromium or Chrome (Debian: apt install chromium). It may go to the domains of the addresses in the goal and to \
+those of --allow, and nowhere else: not for a click, not for a picture of a page. There it may do whatever a visitor may, \
+so give it no account that matters.
 
 Examples:
   loyal agent browse \"find the test card and play the video\" --model-url http://127.0.0.1:8080/v1 --allow media.example
-  loyal agent browse \"which of the two is cheaper?\" --model-url http://127.0.0.1:8080/v1 --trace ./trace --visible")]
+  loyal agent browse \"read https://news.example and sum it up\" --model-url http://127.0.0.1:8080/v1
+  loyal agent browse \"which of the two is cheaper?\" --model-url http://127.0.0.1:8080/v1 --anywhere --trace ./trace")]
 pub(crate) struct Args {
     /// What is to be done, with the address to begin at if it matters.
     goal: String,
@@ -41,9 +44,16 @@ pub(crate) struct Args {
     /// Tell the model of its tool in words: for models and hosts that know no calls.
     #[arg(long)]
     prompted: bool,
-    /// A domain that may be visited, with those below it; any unless given. May be repeated.
+    /// A domain that may be visited, with those below it, beside those of addresses in the goal. May be repeated.
     #[arg(long, value_name = "DOMAIN")]
     allow: Vec<String>,
+    /// Let it visit any domain.
+    #[arg(long, conflicts_with = "allow")]
+    anywhere: bool,
+    /// A secret, read from a file, that it may type into pages of this origin alone; the model sees {{secret:NAME}}. May be
+    /// repeated.
+    #[arg(long, value_name = "NAME=ORIGIN=FILE")]
+    secret: Vec<String>,
     /// Let it reach private networks and this machine.
     #[arg(long)]
     local: bool,
@@ -84,7 +94,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 async fn work(args: &Args) -> anyhow::Result<()> {
     let llm = model(args)?;
-    let domains: Vec<&str> = args.allow.iter().map(String::as_str).collect();
+    let secrets = toolset::secrets(&args.secret)?;
+    let domains = domains(args)?;
+    let domains: Vec<&str> = domains.iter().map(String::as_str).collect();
     let reach = Reach { local: args.local, ..Reach::default().only(&domains) };
     let launch = Launch {
         program: args.chromium.clone(),
@@ -98,12 +110,18 @@ async fn work(args: &Args) -> anyhow::Result<()> {
         browser = browser.with_uploads(folder);
     }
     output::say(browser.version());
+    output::say(&match &domains[..] {
+        [] => "it may visit any domain".to_owned(),
+        some => format!("it may visit {} and what is below", some.join(", ")),
+    });
+    let counter = browser.domain_counter();
     let clock = Arc::new(SystemClock);
     let trace = args.trace.as_ref().map(|folder| Trace::begin(folder, clock.clone())).transpose()?;
+    let browsing = browse_with_secrets(browser, trace, secrets.clone());
     // Whoever starts this asked for just that: the tool may act on the domains that were allowed.
     let calls = u32::try_from(args.steps.saturating_mul(4)).unwrap_or(u32::MAX);
     let grant = Grant { tool: BROWSE.to_owned(), arguments: json!({}), call_count_max: calls };
-    let tools = Toolbox::new().with_all([browse(browser, trace)]).with_grant(grant);
+    let tools = Toolbox::new().with_all([browsing]).with_grant(grant).with_secrets(secrets);
     let log = match &args.log {
         Some(path) => Log::new(File::create_new(path).with_context(|| path.display().to_string())?, clock),
         None => Log::in_memory(clock).0,
@@ -116,6 +134,13 @@ async fn work(args: &Args) -> anyhow::Result<()> {
         let path = folder.join("trace.html");
         std::fs::write(&path, trace::page(folder)?).with_context(|| path.display().to_string())?;
         output::say(&format!("what it saw and did: {}", path.display()));
+    }
+    let counts = counter.counts();
+    let denied: Vec<_> =
+        counts.iter().filter(|(_, count)| count.denied > 0).map(|(name, _)| name.as_str()).collect();
+    if !denied.is_empty() {
+        let some = denied.iter().take(20).copied().collect::<Vec<_>>().join(", ");
+        output::say(&format!("refused, as not allowed: {some}"));
     }
     let outcome = outcome?;
     if args.json {
@@ -138,4 +163,18 @@ fn model(args: &Args) -> anyhow::Result<Arc<dyn Llm>> {
         model = model.with_key(&key)?;
     }
     Ok(if args.prompted { Arc::new(Prompted(model)) } else { Arc::new(model) })
+}
+
+/// Where it may go: nowhere it was not sent. Empty is anywhere.
+fn domains(args: &Args) -> anyhow::Result<Vec<String>> {
+    if args.anywhere {
+        return Ok(Vec::new());
+    }
+    let mut domains = args.allow.clone();
+    domains.extend(domains_named(&args.goal));
+    ensure!(
+        !domains.is_empty(),
+        "where may it go? Put an address into the goal (https://…), name domains with --allow, or say --anywhere"
+    );
+    Ok(domains)
 }

@@ -4,17 +4,16 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Context as _;
-use clap::ValueEnum;
-use loyal_agent::agent::{Ended, Style, Thinker, agent};
+use anyhow::{Context as _, ensure};
+use loyal_agent::agent::{Ended, agent};
 use loyal_agent::event::FINAL_RESPONSE;
-use loyal_agent::llm::{Llm, OpenAi, Prompted};
 use loyal_agent::serve::{Card, Limits, RunEnd, Server};
 use loyal_agent::session::History;
-use loyal_agent::tool::{Folder, Toolbox, Web, calculate, read_page};
 use loyal_agent::{Query, ResponseHandler, Result, Session};
 use tokio::net::TcpListener;
 
+use super::mind::Mind;
+use super::toolset::Toolset;
 use crate::{clock::SystemClock, output};
 
 /// Bytes of conversations that are remembered.
@@ -28,31 +27,16 @@ that take it for a chat model.
 
 Examples:
   loyal agent serve --echo
-  loyal agent serve --model-url http://127.0.0.1:8080/v1 --model qwen --web --files ./notes")]
+  loyal agent serve --model-url http://127.0.0.1:8080/v1 --model qwen --web --files ./notes
+  loyal agent serve --model-url http://127.0.0.1:8080/v1 --style code --web
+  loyal agent serve --model-url http://127.0.0.1:8080/v1 --mcp \"notes=npx -y some-server\" --mcp-pins pins.json")]
 pub(crate) struct Args {
     #[command(flatten)]
+    who: Who,
+    #[command(flatten)]
     mind: Mind,
-    /// The name of the model there.
-    #[arg(long, value_name = "NAME", default_value = "default", requires = "model_url")]
-    model: String,
-    /// The file that holds the key of an account there.
-    #[arg(long, value_name = "FILE", requires = "model_url")]
-    key_file: Option<PathBuf>,
-    /// Tell the model of its tools in words: for models and hosts that know no calls.
-    #[arg(long, requires = "model_url")]
-    prompted: bool,
-    /// How the agent thinks.
-    #[arg(long, value_enum, default_value = "react", requires = "model_url")]
-    style: StyleArg,
-    /// Let the model judge each answer before it is given.
-    #[arg(long, requires = "model_url")]
-    judge: bool,
-    /// Let the agent read pages of the web.
-    #[arg(long, requires = "model_url")]
-    web: bool,
-    /// Let the agent use the files of this folder.
-    #[arg(long, value_name = "FOLDER", requires = "model_url")]
-    files: Option<PathBuf>,
+    #[command(flatten)]
+    tools: Toolset,
     /// Where to listen.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     listen: SocketAddr,
@@ -64,24 +48,16 @@ pub(crate) struct Args {
     history: Option<PathBuf>,
 }
 
-/// What thinks.
+/// Who answers.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
-struct Mind {
+struct Who {
     /// An agent to try a client with: it says what it is told; "count 5" makes it count, "wait" makes it wait.
     #[arg(long)]
     echo: bool,
     /// A model behind a URL of OpenAI's kind, up to and with /v1.
     #[arg(long, value_name = "URL")]
     model_url: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum StyleArg {
-    /// Ask, act and look, until there is an answer.
-    React,
-    /// Plan parts, do each, and put them together.
-    Recursive,
 }
 
 /// Serves.
@@ -92,8 +68,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 async fn serve(args: &Args) -> anyhow::Result<()> {
     let limits = Limits::default();
-    let server = match &args.mind.model_url {
-        Some(url) => server(thinker(args, url)?, "Answers questions with a model and tools.", limits),
+    ensure!(!args.who.echo || args.tools.is_empty(), "--echo uses no tools");
+    let server = match &args.who.model_url {
+        Some(url) => {
+            let thinker = args.mind.thinker(url, args.tools.open().await?)?;
+            server(thinker, "Answers questions with a model and tools.", limits)
+        }
         None => server(agent("echo", echo), "Says what it is told.", limits),
     };
     let history = match &args.history {
@@ -134,30 +114,6 @@ async fn echo(_: Session, query: Query, out: ResponseHandler) -> Result<()> {
         None => stream.emit_chunk(query.prompt).await?,
     }
     stream.complete().await
-}
-
-fn thinker(args: &Args, url: &str) -> anyhow::Result<Thinker> {
-    let mut model = OpenAi::new(url, &args.model)?;
-    if let Some(path) = &args.key_file {
-        let key = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        model = model.with_key(&key)?;
-    }
-    let llm: Arc<dyn Llm> = if args.prompted { Arc::new(Prompted(model)) } else { Arc::new(model) };
-    let mut tools = Toolbox::new().with(calculate());
-    if args.web {
-        tools = tools.with_all([read_page(&Web::public())]);
-    }
-    if let Some(folder) = &args.files {
-        tools = tools.with_all(Folder::open(folder)?.tools());
-    }
-    let mut thinker = Thinker::new("loyal", llm, Arc::new(SystemClock), rand::random());
-    thinker.tools = tools;
-    thinker.judge = args.judge;
-    thinker.style = match args.style {
-        StyleArg::React => Style::React,
-        StyleArg::Recursive => Style::Recursive,
-    };
-    Ok(thinker)
 }
 
 /// One line for each run that did not simply answer.

@@ -1,6 +1,7 @@
 //! The binary `loyal`, run as a person or a program runs it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod agents;
 mod answers;
 mod chain;
 mod command;
