@@ -32,6 +32,10 @@ use crate::ulid::Ulids;
 use crate::{Error, Result, Ulid};
 use runs::Runs;
 
+/// Bytes that wait in one connection, each way, beside those in a response's own buffer: a hundred busy streams shall not
+/// cost more than the server itself.
+const CONNECTION_BYTES_MAX: usize = 16 << 10;
+
 /// What a server bounds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -215,7 +219,7 @@ impl Server {
         let connection = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(Duration::from_secs(30))
-            .max_buf_size(64 << 10)
+            .max_buf_size(CONNECTION_BYTES_MAX)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         tokio::pin!(connection);
         // A connection that breaks is the caller's own affair: its run is cancelled by the body's drop.

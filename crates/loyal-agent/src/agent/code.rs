@@ -250,7 +250,7 @@ impl Session {
         let turn = match run.log.recorded::<Turn>(node, Kind::Result)? {
             Some(turn) => turn,
             None => {
-                let turn = self.execute(run, node, budget, &job, &mut given).await?;
+                let turn = self.execute(run, node, budget, (&job, &mut given)).await?;
                 run.log.record(node, Kind::Result, &turn)?;
                 turn
             }
@@ -271,8 +271,7 @@ impl Session {
         run: &mut Run,
         node: &str,
         budget: &Budget,
-        job: &Job,
-        given: &mut Vec<Given>,
+        (job, given): (&Job, &mut Vec<Given>),
     ) -> Result<Turn> {
         let mut interpreter = match self.interpreter().await {
             Ok(interpreter) => interpreter,

@@ -38,8 +38,7 @@ struct Head {
 impl Http {
     async fn send(
         self,
-        method: Method,
-        uri: &str,
+        (method, uri): (Method, &str),
         head: Head,
         (accept, more): (&'static str, Option<(&'static str, String)>),
         body: Bytes,
@@ -83,7 +82,7 @@ impl StreamableHttpClient for Http {
         let had_session = session_id.is_some();
         let head = Head { session_id, key, custom };
         let accept = ("text/event-stream, application/json", None);
-        let answer = self.send(Method::POST, &uri, head, accept, body).await?;
+        let answer = self.send((Method::POST, &uri), head, accept, body).await?;
         let status = answer.status();
         if status == StatusCode::NOT_FOUND && had_session {
             return Err(Fault::SessionExpired);
@@ -121,7 +120,7 @@ impl StreamableHttpClient for Http {
     ) -> Result<(), Fault> {
         let head = Head { session_id: Some(session_id), key, custom };
         let accept = ("application/json", None);
-        let answer = self.send(Method::DELETE, &uri, head, accept, Bytes::new()).await?;
+        let answer = self.send((Method::DELETE, &uri), head, accept, Bytes::new()).await?;
         match answer.status() {
             StatusCode::METHOD_NOT_ALLOWED => Err(Fault::ServerDoesNotSupportDeleteSession),
             _ => Ok(()),
@@ -139,7 +138,7 @@ impl StreamableHttpClient for Http {
         let more = last_event_id.map(|id| (HEADER_LAST_EVENT_ID, id));
         let head = Head { session_id, key, custom };
         let accept = ("text/event-stream", more);
-        let answer = self.send(Method::GET, &uri, head, accept, Bytes::new()).await?;
+        let answer = self.send((Method::GET, &uri), head, accept, Bytes::new()).await?;
         if answer.status() == StatusCode::METHOD_NOT_ALLOWED {
             return Err(Fault::ServerDoesNotSupportSse);
         }

@@ -12,6 +12,9 @@ const WAITING_COUNT_MAX: usize = 64;
 /// Bytes that wait for a reader before the agent does.
 const WAITING_BYTES_MAX: usize = 256 << 10;
 
+/// Bytes of room that a stream keeps while nothing waits.
+const ROOM_BYTES_MAX: usize = 8 << 10;
+
 /// How events become bytes.
 pub(crate) trait Encoding: Send {
     /// Appends an event, or nothing with an error.
@@ -107,7 +110,11 @@ impl Buffer {
             self.taken = self.bytes.len();
             Some(bytes)
         } else {
-            Some(std::mem::take(&mut self.bytes).into())
+            // A copy has just its size; the room to write in stays here, unless it has become large.
+            let bytes = Bytes::copy_from_slice(&self.bytes);
+            self.bytes.clear();
+            self.bytes.shrink_to(ROOM_BYTES_MAX);
+            Some(bytes)
         }
     }
 

@@ -179,7 +179,14 @@ impl State {
 
     /// What was said, for a history.
     pub(crate) fn collected(&mut self) -> Option<Vec<Event>> {
-        self.collected.take()
+        let mut collected = self.collected.take()?;
+        for event in &mut collected {
+            // It grew piece by piece, and is kept for long.
+            if let Content::Chunk(chunk) = &mut event.content {
+                chunk.text.shrink_to_fit();
+            }
+        }
+        Some(collected)
     }
 
     pub(crate) const fn counts(&self) -> Counts {

@@ -136,7 +136,7 @@ impl Server {
                 responses: responses.collect(),
             };
             // Memory has it in any case; a file that cannot be written is no fault of this run.
-            let _ = history.add(session.activity_id(), &interaction);
+            let _ = history.add(session.activity_id(), interaction);
         }
         if let Some(watch) = &self.watch {
             let took = self.clock.elapsed().saturating_sub(began);

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -99,15 +99,19 @@ impl History {
     ///
     /// # Errors
     /// [`Error::Server`] where the file cannot be written; memory has it then.
-    pub fn add(&self, activity_id: Ulid, interaction: &Interaction) -> Result<()> {
+    pub fn add(&self, activity_id: Ulid, interaction: Interaction) -> Result<()> {
         let mut state = self.lock();
-        state.add(activity_id, interaction.clone(), self.bytes_max);
-        let Some((path, file)) = &mut state.file else { return Ok(()) };
+        let Some((path, file)) = &mut state.file else {
+            state.add(activity_id, interaction, self.bytes_max);
+            return Ok(());
+        };
         let bad = |why: String| Error::Server { what: "history", why: format!("{}: {why}", path.display()) };
-        let line = Line { activity_id, interaction: interaction.clone() };
-        let mut line = serde_json::to_string(&line).map_err(|error| bad(error.to_string()))?;
-        line.push('\n');
-        file.write_all(line.as_bytes()).map_err(|error| bad(error.to_string()))
+        let line = Line { activity_id, interaction };
+        let written = serde_json::to_string(&line).map_err(|error| bad(error.to_string())).and_then(|text| {
+            file.write_all((text + "\n").as_bytes()).map_err(|error| bad(error.to_string()))
+        });
+        state.add(activity_id, line.interaction, self.bytes_max);
+        written
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -117,7 +121,24 @@ impl History {
 }
 
 fn bytes_of(interaction: &Interaction) -> usize {
-    serde_json::to_string(interaction).map_or(0, |text| text.len())
+    let mut counted = Counted(0);
+    // Only a writer that fails could fail here.
+    let _ = serde_json::to_writer(&mut counted, interaction);
+    counted.0
+}
+
+/// Counts bytes in place of keeping them.
+struct Counted(usize);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 impl State {

@@ -52,10 +52,10 @@ fn texts(history: &History, activity: u128) -> Vec<String> {
 fn the_conversation_silent_for_longest_is_forgotten() {
     let history = History::in_memory(2000);
     for activity in [1, 2, 3] {
-        history.add(ulid(activity), &interaction(&format!("{activity}{}", "x".repeat(200)))).unwrap();
+        history.add(ulid(activity), interaction(&format!("{activity}{}", "x".repeat(200)))).unwrap();
     }
     assert_eq!(texts(&history, 1).len(), 1);
-    history.add(ulid(4), &interaction(&"y".repeat(200))).unwrap();
+    history.add(ulid(4), interaction(&"y".repeat(200))).unwrap();
     assert_eq!([1, 2, 3, 4].map(|activity| texts(&history, activity).len()), [1, 0, 1, 1]);
 }
 
@@ -63,7 +63,7 @@ fn the_conversation_silent_for_longest_is_forgotten() {
 fn one_long_conversation_keeps_its_newest_part() {
     let history = History::in_memory(2000);
     for index in 0..100 {
-        history.add(ulid(1), &interaction(&format!("{index}"))).unwrap();
+        history.add(ulid(1), interaction(&format!("{index}"))).unwrap();
     }
     let texts = texts(&history, 1);
     assert!(texts.len() < 20 && texts.last().unwrap() == "99", "{texts:?}");
@@ -74,13 +74,13 @@ fn a_file_remembers_over_a_restart_and_a_half_line() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("history.jsonl");
     let history = History::in_file(&path, 1 << 20).unwrap();
-    history.add(ulid(1), &interaction("one")).unwrap();
-    history.add(ulid(1), &interaction("two")).unwrap();
+    history.add(ulid(1), interaction("one")).unwrap();
+    history.add(ulid(1), interaction("two")).unwrap();
     drop(history);
     let bytes = std::fs::read(&path).unwrap();
     std::fs::write(&path, [&bytes[..], &bytes[..50]].concat()).unwrap();
     let history = History::in_file(&path, 1 << 20).unwrap();
-    history.add(ulid(1), &interaction("three")).unwrap();
+    history.add(ulid(1), interaction("three")).unwrap();
     drop(history);
     assert_eq!(texts(&History::in_file(&path, 1 << 20).unwrap(), 1), ["one", "two", "three"]);
     std::fs::write(&path, "{\"other\":1}\n").unwrap();

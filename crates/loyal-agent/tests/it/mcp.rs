@@ -12,7 +12,7 @@ use loyal_agent::client::Reach;
 use loyal_agent::llm::{Reply, Scripted};
 use loyal_agent::mcp::{self, Connection, Listed, Pins, Served};
 use loyal_agent::provenance::Provenance;
-use loyal_agent::tool::{Effect, Grant, Output, Tool, ToolFault, Toolbox, tool};
+use loyal_agent::tool::{Effect, Grant, Output, Tool as _, ToolFault, Toolbox, tool};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::net::unix::pipe;

@@ -6,7 +6,7 @@ use loyal_agent::agent::budget::Limits;
 use loyal_agent::agent::{self, Style};
 use loyal_agent::llm::{Ask, Reply, Role, Scripted};
 use loyal_agent::secret::Secrets;
-use loyal_agent::tool::{BROWSE, Grant, Tool, Toolbox, Web, browse_with_secrets, tool};
+use loyal_agent::tool::{BROWSE, Grant, Tool as _, Toolbox, Web, browse_with_secrets, tool};
 use loyal_browser::{Browser, Launch, Reach};
 use loyal_types::Origin;
 use serde_json::{Value, json};

@@ -58,7 +58,7 @@ pub(crate) struct Toolset {
     /// repeated.
     #[arg(long, value_name = "NAME=ORIGIN=FILE")]
     secret: Vec<String>,
-    /// Permit calls of a tool that changes something, without further questions. May be repeated.
+    /// Allow calls of a tool that changes something, without further questions. May be repeated.
     #[arg(long, value_name = "TOOL")]
     grant: Vec<String>,
 }

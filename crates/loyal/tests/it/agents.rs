@@ -25,7 +25,7 @@ fn conversation(place: &Place, flags: &[&str], requests: &[Value]) -> Vec<Value>
     answers
 }
 
-fn call(name: &str, arguments: Value) -> Value {
+fn call(name: &str, arguments: &Value) -> Value {
     json!({ "method": "tools/call", "params": { "name": name, "arguments": arguments } })
 }
 
@@ -35,12 +35,12 @@ fn tools_are_served_on_pipes() {
     place.write("notes/a.txt", "hello");
     let requests = [
         json!({ "method": "tools/list" }),
-        call("calculate", json!({ "expression": "2^64" })),
-        call("read_file", json!({ "path": "a.txt" })),
-        call("write_file", json!({ "path": "b.txt", "text": "x" })),
-        call("python", json!({ "code": "print(sum(range(5)))" })),
-        call("python", json!({ "code": "open('notes/a.txt')" })),
-        call("python", json!({ "code": "x = [0]\nwhile True: x = x + x" })),
+        call("calculate", &json!({ "expression": "2^64" })),
+        call("read_file", &json!({ "path": "a.txt" })),
+        call("write_file", &json!({ "path": "b.txt", "text": "x" })),
+        call("python", &json!({ "code": "print(sum(range(5)))" })),
+        call("python", &json!({ "code": "open('notes/a.txt')" })),
+        call("python", &json!({ "code": "x = [0]\nwhile True: x = x + x" })),
     ];
     let flags = ["--files", "notes", "--python"];
     let answers = conversation(&place, &flags, &requests);
@@ -70,7 +70,7 @@ fn our_server_is_used_by_ours() {
     let server = format!("inner={} agent mcp", env!("CARGO_BIN_EXE_loyal"));
     let flags = ["--mcp", &server, "--mcp-reads", "inner__calculate", "--mcp-pins", "pins.json"];
     let requests =
-        [json!({ "method": "tools/list" }), call("inner__calculate", json!({ "expression": "6*7" }))];
+        [json!({ "method": "tools/list" }), call("inner__calculate", &json!({ "expression": "6*7" }))];
     let answers = conversation(&place, &flags, &requests);
     assert_eq!(answers[2]["result"]["content"][0]["text"], "42", "{answers:?}");
     let pins = std::fs::read_to_string(place.path("pins.json")).unwrap();
