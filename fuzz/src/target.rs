@@ -7,6 +7,7 @@ use std::sync::LazyLock;
 use tempfile::TempDir;
 
 mod agent;
+mod browser;
 mod chain;
 mod evidence;
 mod fingerprint;
@@ -54,6 +55,7 @@ pub(crate) const TARGETS: &[Target] = &[
     chain::CHAIN_ACCOUNTS,
     agent::EVENT_STREAM,
     agent::ASSIST_REQUEST,
+    browser::SNAPSHOT,
     evidence::TRANSCRIPT,
     evidence::BUNDLE,
     owner::REGISTRATION,

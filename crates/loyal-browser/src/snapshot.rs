@@ -8,6 +8,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) mod capture;
+mod recording;
 mod render;
 pub(crate) mod tree;
 

@@ -140,7 +140,8 @@ impl<'a> Builder<'a> {
         // For every node of the document: the entry of the list it stands in, the clip inside it, its cursor.
         let mut around: Vec<(Option<usize>, Rect, bool)> = Vec::with_capacity(document.nodes.node_name.len());
         for node in 0..document.nodes.node_name.len() {
-            let parent = usize::try_from(document.nodes.parent_index[node]).ok();
+            let parent =
+                document.nodes.parent_index.get(node).and_then(|parent| usize::try_from(*parent).ok());
             let (entry, clip, pointer) = parent.and_then(|parent| around.get(parent)).copied().unwrap_or((
                 frame.parent,
                 frame.clip,
@@ -165,7 +166,8 @@ impl<'a> Builder<'a> {
                 let inner = Frame { paint: frame.paint, ..inner };
                 self.document(scene, usize::try_from(*content).unwrap_or(usize::MAX), inner);
             }
-            let owner = (scene.session.clone(), document.nodes.backend_node_id[node]);
+            let backend = document.nodes.backend_node_id.get(node).copied().unwrap_or_default();
+            let owner = (scene.session.clone(), backend);
             if let Some(session) = self.owners.remove(&owner) {
                 // Its own process counts its paint from the start: it fits between two steps of ours.
                 self.process(&session, Frame { paint_scale: frame.paint_scale * 1e-6, ..inner });
@@ -186,7 +188,7 @@ impl<'a> Builder<'a> {
         if (drawn.is_none() && !is_option) || name == "#document" || self.nodes.len() >= NODE_COUNT_MAX {
             return None;
         }
-        let backend = document.nodes.backend_node_id[node];
+        let backend = document.nodes.backend_node_id.get(node).copied().unwrap_or_default();
         let voiced = scene.voices.remove(&backend).unwrap_or_default();
         let style = |index: usize| {
             let values = drawn.and_then(|drawn| document.layout.styles.get(drawn));

@@ -127,3 +127,15 @@ async fn long_pages_are_bounded_with_what_is_in_view_first() -> Result<()> {
     assert!(text.contains("more, out of view"), "{text}");
     Ok(())
 }
+
+/// A page whose answers of Chromium were written down is the same page without Chromium.
+#[test]
+fn a_recording_is_read_without_a_browser() {
+    let recording = include_bytes!("../../../../fuzz/corpus/snapshot/page.json");
+    let snapshot = loyal_browser::Snapshot::from_recording(recording).unwrap();
+    let text = snapshot.text(4096);
+    assert!(text.starts_with("page \"Demo page\" https://media.example/demo  1280x720"), "{text}");
+    assert!(text.contains("- heading \"Demo page\"") && text.contains("- button \"Send\" [e"), "{text}");
+    assert!(text.contains("- textbox \"Your name\" [e") && text.contains("=\"Ada\""), "{text}");
+    assert!(loyal_browser::Snapshot::from_recording(b"{}").is_err());
+}
