@@ -88,6 +88,10 @@ pub struct Claim {
     pub hosting: u64,
     /// Which model.
     pub model: u64,
+    /// The epoch of the receipt it shows; zero where it shows none.
+    pub epoch: u32,
+    /// What cannot be claimed twice, as a hash.
+    pub subject: B256,
     /// What the claimant has at risk.
     pub bond: u128,
     /// Whether the accused asks for a jury.
@@ -181,6 +185,17 @@ impl Claim {
         ids.map(|opened| Self::read(client, at, opened.claimId)).collect()
     }
 
+    /// The claims against a hosting, oldest first.
+    ///
+    /// # Errors
+    /// The chain's.
+    pub fn against(client: &Client, at: &Addresses, hosting: u64) -> Result<Vec<Self>> {
+        let found = client.find(at.court, &[Some(DisputeCourt::ClaimOpened::SIGNATURE_HASH)])?;
+        let opened = found.iter().filter_map(|event| event.decode::<DisputeCourt::ClaimOpened>());
+        let here = opened.filter(|opened| opened.hostingId == U256::from(hosting));
+        here.map(|opened| Self::read(client, at, opened.claimId)).collect()
+    }
+
     /// The claim with an id, or with the digits it begins with.
     ///
     /// # Errors
@@ -195,7 +210,11 @@ impl Claim {
         }
     }
 
-    fn read(client: &Client, at: &Addresses, id: B256) -> Result<Self> {
+    /// The claim with this id.
+    ///
+    /// # Errors
+    /// The chain's.
+    pub fn read(client: &Client, at: &Addresses, id: B256) -> Result<Self> {
         let found = client.call(at.court, &DisputeCourt::claimOfCall { claimId: id })?;
         let panel = if found.round == 0 {
             None
@@ -217,6 +236,8 @@ impl Claim {
             accused: found.accused,
             hosting: found.hostingId.saturating_to(),
             model: found.modelId.saturating_to(),
+            epoch: found.epoch,
+            subject: found.subject,
             bond: found.bond,
             is_pleaded: found.pleaBond > 0,
             round: found.round,

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod court;
+pub mod defence;
 pub mod error;
 pub mod governance;
 pub mod host;

@@ -1,11 +1,14 @@
 //! `loyal governance …`: proposals of the protocol's DAO and of each model's.
 
+use std::path::PathBuf;
+
 use alloy_primitives::{Address, Bytes, U256};
 use anyhow::{Context as _, bail, ensure};
 use clap::{Subcommand, ValueEnum};
 use loyal_protocol::Asset;
 use loyal_protocol::contracts::Registry;
 use loyal_roles::governance::{self, Body, Call, PARAMETERS, Proposal, Unit, Vote, short};
+use loyal_roles::owner::{Registration, register};
 use serde_json::{Value, json};
 
 use crate::site::{self, Actor, Reached, Site};
@@ -18,7 +21,7 @@ pub(crate) enum Verb {
     Status(StatusArgs),
     /// Let an account vote with what you hold; you yourself, unless another is named.
     Delegate(DelegateArgs),
-    /// Propose: set a value of the protocol, pay from a model's reserve, or call any contract.
+    /// Propose: set a value of the protocol, submit a model's new version, pay from its reserve, or call any contract.
     Propose(ProposeArgs),
     /// Vote on a proposal.
     Vote(VoteArgs),
@@ -69,7 +72,7 @@ Every option is a call; a proposal makes them all or none. Votes begin a day lat
 
 Examples:
   loyal governance propose \"Report within eight hours\" --set report-due=8h --key 0
-  loyal governance propose \"David's fine-tune\" --model 1 --pay 0xDd…=50000 --key 0")]
+  loyal governance propose \"David's fine-tune\" --model 1 --version david.json --pay 0xDd…=50000 --key 0")]
 pub(crate) struct ProposeArgs {
     #[command(flatten)]
     site: Site,
@@ -82,6 +85,9 @@ pub(crate) struct ProposeArgs {
     /// A value of the protocol: report-due=8h, protocol-fee=3%, prover-seat=2500, jury-seats=7.
     #[arg(long = "set", value_name = "PARAMETER=VALUE")]
     set: Vec<String>,
+    /// The registration of a new version of the model, whose fingerprints are committed to (`loyal owner version`).
+    #[arg(long = "version", value_name = "REGISTRATION", requires = "model")]
+    version: Option<PathBuf>,
     /// Shares out of the model's reserve for an account.
     #[arg(long = "pay", value_name = "ACCOUNT=SHARES", requires = "model")]
     pay: Vec<String>,
@@ -216,6 +222,11 @@ fn propose(args: &ProposeArgs) -> anyhow::Result<()> {
     for text in &args.set {
         calls.push(setting(&reached, text)?);
     }
+    if let (Some(path), Some(model)) = (&args.version, args.whose.model) {
+        let registration = Registration::read(path)?;
+        let of = (model, body.timelock);
+        calls.push(register::proposal(&reached.client, &reached.at, of, (&registration, path))?);
+    }
     for text in &args.pay {
         let (account, amount) = pair(text, "--pay")?;
         let to: Address =
@@ -236,7 +247,7 @@ fn propose(args: &ProposeArgs) -> anyhow::Result<()> {
         let data: Bytes = data.parse().with_context(|| format!("--call {text}: the call is 0x and bytes"))?;
         calls.push(Call { to, data });
     }
-    ensure!(!calls.is_empty(), "a proposal does something: give --set, --pay or --call");
+    ensure!(!calls.is_empty(), "a proposal does something: give --set, --version, --pay or --call");
     let key = args.site.actor(&args.actor)?;
     let mode = (args.actor.dry_run, args.site.json);
     let (id, taken) = site::walk(&reached.client, &key, mode, |walk| {

@@ -100,6 +100,9 @@ pub(crate) struct RegisterArgs {
 
 /// What `loyal owner version` is told.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Where the model was handed to its holders, their votes submit it: the command says when there is something to propose \
+(`loyal governance propose --version`), and after that activates what was voted in.")]
 pub(crate) struct VersionArgs {
     #[command(flatten)]
     site: Site,
@@ -256,6 +259,11 @@ fn next_text(next: &Next, file: &Path, now: u64) -> String {
                 accounts.join("\n")
             )
         }
+        Next::Propose { model } => format!(
+            "next: the holders of model {model} decide; who has the shares for it proposes:\n  \
+             loyal governance propose \"…\" --model {model} --version {file}\n\
+             once that is executed, run this again"
+        ),
         Next::Claimed => "next: somebody claims this model; the court decides first".to_owned(),
         Next::Done { model, version } => {
             format!(
@@ -276,6 +284,7 @@ fn next_json(next: &Next) -> Value {
             let accounts: Vec<_> = accounts.iter().map(ToString::to_string).collect();
             json!({ "what": "sign", "accounts": accounts, "until": until })
         }
+        Next::Propose { model } => json!({ "what": "propose", "model": model }),
         Next::Claimed => json!({ "what": "claimed" }),
         Next::Done { model, version } => json!({ "what": "done", "model": model, "version": version }),
         Next::Rehearsed => json!({ "what": "rehearsed" }),

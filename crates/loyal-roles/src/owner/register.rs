@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use alloy_primitives::{Address, B256, U256};
+use alloy_sol_types::SolEvent as _;
 use loyal_protocol::{Addresses, Asset, Client, Step, Walk, contracts::*, message};
 
 use super::registration::{Registration, Roots, Signed};
 use crate::error::{Error, Result};
+use crate::governance;
 
 /// How long makers have to sign.
 const AGREEMENT_SECONDS: u64 = 30 * 86_400;
@@ -64,6 +66,11 @@ pub enum Next {
         accounts: Vec<Address>,
         /// Until when they can, in unix seconds.
         until: u64,
+    },
+    /// The model's holders decide whether it is submitted: [`proposal`] is the call they vote on.
+    Propose {
+        /// The model.
+        model: u64,
     },
     /// Somebody claims to own it; a court decides.
     Claimed,
@@ -146,7 +153,10 @@ fn embedded(
     let call = Registry::commitFingerprintsCall {
         leafRoot: leaf_root,
         fingerprintRoot: B256::from(root.0),
-        submitter: walk.account(),
+        submitter: match project.model {
+            Some(model) => submitter(client, at, model, walk.account())?,
+            None => walk.account(),
+        },
     };
     let says = format!("name the {} fingerprints that were embedded", public.embedded.len());
     walk.take(Step::new(says, at.registry, &call, gas::EMBEDDED))?;
@@ -162,13 +172,8 @@ fn submit(
 ) -> Result<Next> {
     let roots = project.registration.roots(project.path)?;
     if let Some(model) = project.model {
-        let controller =
-            walk.client.call(at.registry, &Registry::controllerOfCall { modelId: U256::from(model) })?;
-        if controller != walk.account() {
-            return Err(Error::refused(format!(
-                "{controller} controls model {model}: a new version is submitted by it, not by {}",
-                walk.account()
-            )));
+        if submitter(walk.client, at, model, walk.account())? != walk.account() {
+            return Ok(Next::Propose { model });
         }
         let terms = terms(project.registration, &roots, walk.account(), leaf_root);
         let call = Registry::submitVersionCall { modelId: U256::from(model), terms };
@@ -181,6 +186,56 @@ fn submit(
         create(walk, at, project.registration, &roots, leaf_root)?;
     }
     if walk.is_rehearsal() { Ok(Next::Rehearsed) } else { run(walk, at, project) }
+}
+
+/// Who submits a version of a model: whoever controls it, or its holders by their timelock.
+fn submitter(client: &Client, at: &Addresses, model: u64, account: Address) -> Result<Address> {
+    let id = U256::from(model);
+    let controller = client.call(at.registry, &Registry::controllerOfCall { modelId: id })?;
+    let timelock = client.call(at.governor_factory, &GovernorFactory::timelockOfCall { modelId: id })?;
+    if controller != account && controller != timelock {
+        return Err(Error::refused(format!(
+            "{controller} controls model {model}: a new version is submitted by it, not by {account}"
+        )));
+    }
+    Ok(controller)
+}
+
+/// The call by which the holders of a model submit a version of it, once its fingerprints are committed to for them
+/// ([`Next::Propose`]). Whoever proposes need not be who trained it.
+///
+/// # Errors
+/// The chain's; files that cannot be read; nobody has committed to these fingerprints for the model's holders.
+pub fn proposal(
+    client: &Client,
+    at: &Addresses,
+    (model, timelock): (u64, Address),
+    (registration, path): (&Registration, &Path),
+) -> Result<governance::Call> {
+    let public = registration.commitment(path)?;
+    let (leaf_root, embedded) = (public.leaf_root, public.fingerprint_root);
+    let topics = [Some(Registry::FingerprintsCommitted::SIGNATURE_HASH), None, Some(B256::from(leaf_root.0))];
+    let found = client.find(at.registry, &topics)?;
+    let ours = |event: &Registry::FingerprintsCommitted| {
+        embedded.is_some_and(|root| event.fingerprintRoot.0 == root.0)
+            && public.beacon.as_ref().is_none_or(|beacon| beacon.seed.0 == event.seed.0)
+            && event.submitter == timelock
+    };
+    let committed =
+        found.iter().filter_map(|event| event.decode::<Registry::FingerprintsCommitted>()).find(ours);
+    let Some(committed) = committed else {
+        return Err(Error::file(
+            path,
+            format!(
+                "nobody has named its fingerprints for the holders of model {model} to submit: whoever made them runs \
+                 `loyal owner version {model} {}` until it says so",
+                path.display()
+            ),
+        ));
+    };
+    let roots = registration.roots(path)?;
+    let terms = terms(registration, &roots, committed.committer, committed.leafRoot);
+    Ok(governance::submit_version(at, model, terms))
 }
 
 /// Sees that everybody has signed what is here; answers what is next where somebody has not.

@@ -2,9 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../examples/court/probe.rs"]
+mod probe;
+#[path = "../../examples/court/story.rs"]
+mod story;
+#[path = "../../examples/court/town.rs"]
+mod town;
+
 mod court;
+mod defence;
 mod host;
 mod model;
 mod refusals;
 mod registration;
+mod stories;
 mod stream;

@@ -271,6 +271,78 @@ fn holders_of_loyal_change_a_value_and_holders_of_a_model_pay_from_its_reserve()
     assert!(it.text(&send).contains("30,000 DOBBY left"), "golden case 2: David has 50,000");
 }
 
+/// Account 4 fine-tunes the model: new fingerprints, new weights, a registration of a version.
+fn fine_tune(it: &Economy) -> Vec<&'static str> {
+    it.place.write("tuned/model.safetensors", [9; 100]);
+    let new = ["fingerprint", "new", "m", "--queries", "prompts.txt", "--beacon", "later", "--count", "2"];
+    it.place.run(&[&new[..], &["--out", "secret2.json", "--public", "leaves2.json"]].concat()).good();
+    let draft = ["owner", "draft", "david.json", "--name", "Dobby", "--symbol", "DOBBY", "--reserve", "100"];
+    it.text(&[&draft[..], &["--leaves", "leaves2.json", "--document", "terms=LICENSE"]].concat());
+    let version = ["owner", "version", "1", "david.json", "--key", "4"];
+    let next = || it.json(&version)["next"].clone();
+    assert_eq!(next()["what"], "wait");
+    it.pass(DAY);
+    let train = next();
+    assert_eq!(train["what"], "train", "{train}");
+    let bind = ["fingerprint", "bind", "secret2.json", "--beacon", train["seed"].as_str().unwrap()];
+    it.place.run(&[&bind[..], &["--source", "the beacon", "--out", "bound2.json"]].concat()).good();
+    it.place.run(&["fingerprint", "commit", "bound2.json", "--embedded", "--out", "embedded2.json"]).good();
+    let draft = std::fs::read_to_string(it.place.path("david.json")).unwrap();
+    let draft = draft
+        .replace("leaves2.json", "embedded2.json")
+        .replace("\"weights\": null", "\"weights\": \"tuned\"");
+    it.place.write("david.json", draft);
+    version.to_vec()
+}
+
+#[test]
+fn holders_vote_a_version_in_and_pay_its_trainer() {
+    let it = registered();
+    it.text(&["governance", "found", "1", "--key", "0"]);
+    for key in ["1", "2"] {
+        it.text(&["governance", "delegate", "--model", "1", "--key", key]);
+    }
+    it.pass("1m");
+    let version = fine_tune(&it);
+    let pay = format!("{}=50000", it.accounts[4]);
+    let propose = ["governance", "propose", "David's fine-tune", "--model", "1", "--version", "david.json"];
+    let propose = [&propose[..], &["--pay", &pay, "--key", "1"]].concat();
+    // Nobody has named the fingerprints yet: there is nothing that a vote could submit.
+    it.bad(
+        &propose,
+        &["david.json", "nobody has named its fingerprints", "loyal owner version 1 david.json"],
+    );
+    let text = it.text(&version);
+    assert!(text.contains("holders of model 1 decide") && text.contains("--version david.json"), "{text}");
+    assert_eq!(it.json(&version)["next"], json!({ "what": "propose", "model": 1 }));
+    it.place
+        .run(&["governance", "propose", "x", "--version", "david.json", "--key", "1"])
+        .bad(2, &["--model"]);
+    let made = it.json(&propose);
+    let number = made["proposal"].as_str().unwrap().to_owned();
+    assert_eq!(it.json(&propose)["steps"], json!([]), "the same proposal is made once");
+    let status = it.json(&["governance", "status", &number, "--model", "1"]);
+    assert_eq!(status["calls"].as_array().unwrap().len(), 2, "a version and its trainer's part");
+    it.pass("1d 1m");
+    for key in ["1", "2"] {
+        it.text(&["governance", "vote", &number, "for", "--model", "1", "--key", key]);
+    }
+    it.pass("3d 1m");
+    it.text(&["governance", "queue", &number, "--model", "1", "--key", "4"]);
+    it.pass("1d 1m");
+    it.text(&["governance", "execute", &number, "--model", "1", "--key", "4"]);
+    assert_eq!(it.json(&version)["next"]["what"], "wait", "its window is open");
+    it.pass("7d 1m");
+    assert_eq!(it.json(&version)["next"], json!({ "what": "done", "model": 1, "version": 2 }));
+    let page = it.json(&["model", "show", "1"]);
+    let states: Vec<_> =
+        page["versions"].as_array().unwrap().iter().map(|one| one["state"].clone()).collect();
+    assert_eq!(states, ["superseded", "active"], "{page}");
+    let shares = page["shares"].as_str().unwrap();
+    let send = ["chain", "send", "--asset", shares, &it.accounts[3], "20000", "--key", "4"];
+    assert!(it.text(&send).contains("30,000 DOBBY left"), "50,000 of the reserve");
+}
+
 #[test]
 fn a_stake_makes_a_seat_and_thaws() {
     let it = Economy::start();
