@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
+mod access;
 mod agent;
 mod browser;
 mod chain;
@@ -62,6 +63,9 @@ pub(crate) const TARGETS: &[Target] = &[
     owner::USAGE_REPORT,
     owner::RECEIPT,
     owner::KEY_FILE,
+    access::DOSSIER,
+    access::PAYMENT_REQUIRED,
+    access::WALLET,
 ];
 
 /// The target of a name.

@@ -70,7 +70,9 @@ impl Tokenizer {
     /// The bytes are no tokenizer, or one of a kind this crate does not decode.
     pub fn parse(bytes: &[u8], path: &Path) -> Result<Self> {
         let value: Value = serde_json::from_slice(bytes).map_err(|e| Error::malformed(path, e, REMEDY))?;
-        check_merges(&value["model"]).map_err(|problem| Error::malformed(path, problem, REMEDY))?;
+        check_merges(&value["model"])
+            .and_then(|()| check_templates(&value["post_processor"]))
+            .map_err(|problem| Error::malformed(path, problem, REMEDY))?;
         let (spelling, spacing) = decoder(&value, path)?;
         let mut inner =
             tokenizers::Tokenizer::from_bytes(bytes).map_err(|e| Error::malformed(path, e, REMEDY))?;
@@ -283,6 +285,23 @@ fn pieces(inner: &tokenizers::Tokenizer, spelling: Spelling, path: &Path) -> Res
 fn byte_token(text: &str) -> Option<u8> {
     let digits = text.strip_prefix("<0x")?.strip_suffix('>')?;
     if digits.len() == 2 { u8::from_str_radix(digits, 16).ok() } else { None }
+}
+
+/// Refuses templates with special tokens that they do not explain: the crate `tokenizers` panics on them.
+fn check_templates(processor: &Value) -> std::result::Result<(), String> {
+    for inner in processor["processors"].as_array().into_iter().flatten() {
+        check_templates(inner)?;
+    }
+    let known = &processor["special_tokens"];
+    let pieces = ["single", "pair"].into_iter().filter_map(|name| processor[name].as_array()).flatten();
+    for id in pieces.filter_map(|piece| piece["SpecialToken"]["id"].as_str()) {
+        if known.get(id).is_none() {
+            return Err(format!(
+                "the template of the post-processor names {id:?}, which special_tokens lacks"
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses merges that make no token of the vocabulary: the crate `tokenizers` panics on some of them.

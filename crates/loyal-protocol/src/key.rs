@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-use alloy_primitives::{Address, B256, Bytes, Signature, keccak256};
+use alloy_primitives::{Address, B256, Bytes, Signature};
 use alloy_sol_types::{Eip712Domain, SolStruct};
-use k256::ecdsa::{RecoveryId, SigningKey};
+use secp256k1::{Message, SecretKey};
 
-use crate::devnet::Account;
+use crate::{devnet::Account, signature};
 
 /// A secret key and the account it signs for. Its secret is never shown.
 #[derive(Clone)]
 pub struct Key {
-    secret: SigningKey,
+    secret: SecretKey,
     address: Address,
 }
 
@@ -25,9 +25,8 @@ impl Key {
     /// The key with this secret, or `None` where the secret is no key of the curve.
     #[must_use]
     pub fn of(secret: B256) -> Option<Self> {
-        let secret = SigningKey::from_slice(secret.as_slice()).ok()?;
-        let public = secret.verifying_key().to_encoded_point(false);
-        let address = Address::from_slice(&keccak256(&public.as_bytes()[1..])[12..]);
+        let secret = SecretKey::from_byte_array(secret.0).ok()?;
+        let address = signature::address_of(&secret.public_key(signature::curve()));
         Some(Self { secret, address })
     }
 
@@ -39,18 +38,16 @@ impl Key {
 
     /// The secret, for a file that keeps it.
     pub(crate) fn secret_bytes(&self) -> B256 {
-        B256::from_slice(&self.secret.to_bytes())
+        B256::from(self.secret.secret_bytes())
     }
 
-    /// Signs a digest; `s` is low, as contracts demand.
-    ///
-    /// # Panics
-    /// Never: every digest can be signed.
+    /// Signs a digest; `s` is low, as contracts demand, and the nonce is that of RFC 6979.
     #[must_use]
     pub fn sign(&self, digest: B256) -> Signature {
-        let signed: (k256::ecdsa::Signature, RecoveryId) =
-            self.secret.sign_prehash_recoverable(digest.as_slice()).expect("a digest has 32 bytes");
-        signed.into()
+        let message = Message::from_digest(digest.0);
+        let (parity, bytes) =
+            signature::curve().sign_ecdsa_recoverable(message, &self.secret).serialize_compact();
+        Signature::from_bytes_and_parity(&bytes, i32::from(parity) & 1 == 1)
     }
 
     /// Signs a digest, as contracts take it: r, s and v in 65 bytes.

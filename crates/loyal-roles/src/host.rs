@@ -1,11 +1,13 @@
 //! The host: a model served over the OpenAI API.
 
-mod answer;
+pub(crate) mod answer;
 mod ask;
 mod chat;
 mod completion;
 mod engine;
 mod fault;
+pub mod gateway;
+pub mod keeper;
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -38,14 +40,25 @@ pub fn run(
     clock: Arc<dyn Clock + Send + Sync>,
     drain: &Drain,
 ) -> Result<()> {
+    answer_with(model, settings, clock, |app, settings| serve(listener, app, settings.drain_max, drain))
+}
+
+/// Lets `model` answer for as long as `serve` uses the service it is given.
+fn answer_with(
+    model: Model,
+    settings: Settings,
+    clock: Arc<dyn Clock + Send + Sync>,
+    serve: impl FnOnce(Router, &Settings) -> Result<()>,
+) -> Result<()> {
     settings.check()?;
     let model = Arc::new(model);
     let (engine, queue) = Engine::new(Arc::clone(&model), &settings);
     let engine = std::thread::Builder::new().name("engine".to_owned()).spawn(move || engine.run());
     let engine = engine.map_err(|source| Error::system("starting the engine", source))?;
     let seeds = Mutex::new(ChaCha8Rng::seed_from_u64(settings.seed));
+    let known = settings.clone();
     let host = Arc::new(Host { model, queue, settings, clock, seeds, answered: AtomicU64::new(0) });
-    let served = serve(listener, host, drain);
+    let served = serve(app(host), &known);
     // With the last handler the queue is gone, and the engine ends by itself.
     let _ = engine.join();
     served
@@ -114,12 +127,19 @@ impl Settings {
 
 /// Tells a host to end: no new connections, and what is under way is answered.
 #[derive(Debug, Clone, Default)]
-pub struct Drain(Arc<tokio::sync::Notify>);
+pub struct Drain(Arc<(tokio::sync::Notify, std::sync::atomic::AtomicBool)>);
 
 impl Drain {
     /// Begins it. A host that is told before it listens ends at once.
     pub fn begin(&self) {
-        self.0.notify_one();
+        self.0.1.store(true, Ordering::SeqCst);
+        self.0.0.notify_one();
+    }
+
+    /// Whether it has begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.0.1.load(Ordering::SeqCst)
     }
 }
 
@@ -151,20 +171,18 @@ impl Host {
     }
 }
 
-fn serve(listener: TcpListener, host: Arc<Host>, drain: &Drain) -> Result<()> {
+pub(crate) fn serve(listener: TcpListener, app: Router, drain_max: Duration, drain: &Drain) -> Result<()> {
     let failed = |source| Error::system("serving", source);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|source| Error::system("starting the server's threads", source))?;
     listener.set_nonblocking(true).map_err(failed)?;
-    let drain_max = host.settings.drain_max;
-    let app = app(host);
     let drain = Arc::clone(&drain.0);
     let served = runtime.block_on(async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let begun = Arc::new(tokio::sync::Notify::new());
         let tell = Arc::clone(&begun);
         let server = axum::serve(listener, app).with_graceful_shutdown(async move {
-            drain.notified().await;
+            drain.0.notified().await;
             tell.notify_one();
         });
         tokio::select! {

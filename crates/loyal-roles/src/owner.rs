@@ -4,6 +4,7 @@
 //! final. So [`register::run`] is called again and again: it reads from the chain what is done, takes what can be taken
 //! now, and says what is next.
 
+pub mod issuing;
 pub mod manifest;
 pub mod page;
 pub mod register;

@@ -3,7 +3,8 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
-    agent, chain, completions, court, demo, fingerprint, governance, host, key, manual, model, owner, stake,
+    access, agent, chain, completions, court, demo, fingerprint, governance, host, key, manual, model, owner,
+    stake, verify,
 };
 
 /// Mark a model's weights, prove who serves them.
@@ -35,6 +36,11 @@ enum Noun {
     /// Mark weights with secret fingerprints, and find them again.
     #[command(subcommand)]
     Fingerprint(fingerprint::Verb),
+    /// Use a hosted model: get a credential, ask, pay, keep the receipts.
+    #[command(subcommand)]
+    Access(access::Verb),
+    /// Verify any document offline: a credential, a receipt, a report, the proof that a report counts a receipt.
+    Verify(verify::Args),
     /// Serve agents, and ask them.
     #[command(subcommand)]
     Agent(agent::Verb),
@@ -76,6 +82,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
     match Args::parse().noun {
         Noun::Model(verb) => model::run(verb),
         Noun::Fingerprint(verb) => fingerprint::run(verb),
+        Noun::Access(verb) => access::run(verb),
+        Noun::Verify(args) => verify::run(&args),
         Noun::Agent(verb) => agent::run(verb),
         Noun::Owner(verb) => owner::run(verb),
         Noun::Host(verb) => host::run(verb),

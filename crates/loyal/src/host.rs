@@ -1,7 +1,7 @@
 //! `loyal host …`: serve a model.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use crate::clock::SystemClock;
 use crate::model::opened::{Kept, Opened};
 use crate::{output, stop};
 
+mod gated;
 mod hosting;
 
 /// What a host can do.
@@ -24,6 +25,8 @@ mod hosting;
 pub(crate) enum Verb {
     /// Serve a model over the OpenAI API, to everybody who reaches it (level "open").
     Serve(ServeArgs),
+    /// Serve a hosting: answer whoever shows a credential and pays, redeem what is owed, report epochs.
+    Run(Box<gated::RunArgs>),
     /// Open a hosting: put up a bond for the right to serve a registered model and be paid.
     Open(hosting::OpenArgs),
     /// Raise a hosting's bond.
@@ -75,6 +78,7 @@ pub(crate) struct ServeArgs {
 pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Serve(args) => serve(&args),
+        Verb::Run(args) => gated::run(&args),
         Verb::Open(args) => hosting::open(&args),
         Verb::TopUp(args) => hosting::top_up(&args),
         Verb::Post(args) => hosting::post(&args),
@@ -88,16 +92,7 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         "{} can be reached from other machines; if that is meant, add --beyond-loopback",
         args.listen
     );
-    let opened = Opened::open(args.folder.as_deref(), args.precision)?;
-    let whole = std::fs::canonicalize(&opened.folder).unwrap_or_else(|_| opened.folder.clone());
-    let folder_name =
-        whole.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
-    let model = Model {
-        name: args.name.clone().unwrap_or(folder_name),
-        template: ChatTemplate::read(&opened.folder)?,
-        decoder: opened.decoder,
-        tokenizer: opened.tokenizer,
-    };
+    let model = model(args.folder.as_deref(), args.name.as_deref(), args.precision)?;
     let listener = TcpListener::bind(args.listen).with_context(|| format!("listening on {}", args.listen))?;
     let address = format!("http://{}/v1", listener.local_addr()?);
     if args.json {
@@ -112,6 +107,12 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         seed: OsRng.try_next_u64()?,
         ..Settings::default()
     };
+    let drain = drained();
+    Ok(host::run(listener, model, settings, Arc::new(SystemClock), &drain)?)
+}
+
+/// Draining that begins when the program is asked to stop.
+pub(crate) fn drained() -> Drain {
     let drain = Drain::default();
     stop::listen();
     let watch = drain.clone();
@@ -121,5 +122,19 @@ fn serve(args: &ServeArgs) -> anyhow::Result<()> {
         }
         watch.begin();
     });
-    Ok(host::run(listener, model, settings, Arc::new(SystemClock), &drain)?)
+    drain
+}
+
+/// The model of a folder, ready to be served.
+pub(crate) fn model(folder: Option<&Path>, name: Option<&str>, kept: Kept) -> anyhow::Result<Model> {
+    let opened = Opened::open(folder, kept)?;
+    let whole = std::fs::canonicalize(&opened.folder).unwrap_or_else(|_| opened.folder.clone());
+    let folder_name =
+        whole.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned());
+    Ok(Model {
+        name: name.map_or(folder_name, str::to_owned),
+        template: ChatTemplate::read(&opened.folder)?,
+        decoder: opened.decoder,
+        tokenizer: opened.tokenizer,
+    })
 }

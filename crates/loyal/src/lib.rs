@@ -23,10 +23,23 @@
 //! # }
 //! ```
 
+//! From the wallet that `loyal access request` filled to a paid answer:
+//!
+//! ```no_run
+//! # async fn main_of_it(key: loyal::Key) -> anyhow::Result<()> {
+//! println!("{}", loyal::invoke("loyal-wallet", key, "What is a fingerprint?").await?);
+//! # Ok(())
+//! # }
+//! ```
+
 mod clock;
+mod invocation;
 mod program;
 mod short;
 
+pub use invocation::{caller, invoke};
+pub use loyal_access::{Answer, Caller};
 pub use loyal_agent::tool::{Folder, Tool, Web, calculate, read_page, tool};
 pub use loyal_agent::{Agent, Error, Query, ResponseHandler, Result, Session};
+pub use loyal_protocol::Key;
 pub use short::{ask, browse, browse_on, python, serve, serve_on};

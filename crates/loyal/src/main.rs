@@ -1,5 +1,6 @@
 //! The binary `loyal`.
 
+mod access;
 mod agent;
 mod args;
 mod chain;
@@ -27,6 +28,7 @@ mod stake;
 mod stop;
 mod subject;
 mod time;
+mod verify;
 
 use ending::Ending;
 

@@ -16,6 +16,8 @@ use serde_json::{Value, json};
 use crate::site::{self, Actor, Reached, Site};
 use crate::{output, time};
 
+mod issue;
+
 /// What an owner, or a maker, can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
@@ -27,6 +29,10 @@ pub(crate) enum Verb {
     Version(VersionArgs),
     /// Sign the agreement of a registration, as one of the makers named in it.
     Agree(AgreeArgs),
+    /// Give somebody a credential, or run a server that gives them to whoever may have one.
+    Issue(issue::IssueArgs),
+    /// Take credentials back: one, a holder's, an issuer's, or all.
+    Revoke(issue::RevokeArgs),
     /// Send an account everything it is owed: as host, builder, trainer, holder of shares, beneficiary of LOYAL.
     Withdraw(WithdrawArgs),
 }
@@ -150,6 +156,8 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Register(args) => register(&args.site, &args.actor, &args.file, None),
         Verb::Version(args) => register(&args.site, &args.actor, &args.file, Some(args.model)),
         Verb::Agree(args) => agree(&args),
+        Verb::Issue(args) => issue::issue(&args),
+        Verb::Revoke(args) => issue::revoke(&args),
         Verb::Withdraw(args) => withdraw(&args),
     }
 }

@@ -131,6 +131,22 @@ impl Site {
         Ok(Client::connect(rpc, wanted, Patience::default())?)
     }
 
+    /// The chain: where the command line says, else at the first address that a document names, else the folder's.
+    pub(crate) fn client_at(&self, named: &[String], wanted: u64) -> anyhow::Result<Client> {
+        match named.first().filter(|_| self.chains.is_empty()) {
+            Some(url) => {
+                let rpc = Arc::new(Http::new(url, ANSWER_TIME_MAX));
+                Ok(Client::connect(rpc, Some(wanted), Patience::default())?)
+            }
+            None => self.client(Some(wanted)),
+        }
+    }
+
+    /// The contracts that the command line names, where it does.
+    pub(crate) fn named_contracts(&self) -> anyhow::Result<Option<Contracts>> {
+        self.contracts.as_deref().map(Contracts::read).transpose()
+    }
+
     /// The chain with its contracts, which must be there.
     pub(crate) fn reach(&self) -> anyhow::Result<Reached> {
         let path = self.contracts_file();
@@ -143,6 +159,22 @@ impl Site {
     /// The file that says where the contracts are.
     pub(crate) fn contracts_file(&self) -> PathBuf {
         self.contracts.clone().unwrap_or_else(|| self.folder.path().join("contracts.json"))
+    }
+
+    /// The folder of the chain.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where the chain answers others: as the command line says, or where `loyal chain run` serves the folder.
+    pub(crate) fn chain_urls(&self) -> anyhow::Result<Vec<String>> {
+        if !self.chains.is_empty() {
+            return Ok(self.chains.clone());
+        }
+        Ok(match Reach::find(&Source::of_folder(self.folder.clone()))? {
+            Reach::There(url) => vec![url],
+            Reach::Here(_) => Vec::new(),
+        })
     }
 
     /// The key of somebody: a key file, or the number of an account of the folder's chain.

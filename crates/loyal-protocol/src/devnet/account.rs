@@ -3,10 +3,10 @@
 use std::{fmt, io::Write as _, path::Path};
 
 use alloy_primitives::{Address, B256, b256, keccak256};
-use k256::ecdsa::SigningKey;
+use secp256k1::SecretKey;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, signature};
 
 const FILE: &str = "accounts.json";
 const COUNT_MAX: usize = 1_000;
@@ -43,10 +43,8 @@ impl fmt::Debug for Account {
 
 impl Account {
     fn of(secret: B256) -> Option<Self> {
-        let key = SigningKey::from_slice(secret.as_slice()).ok()?;
-        let public = key.verifying_key().to_encoded_point(false);
-        let address = Address::from_slice(&keccak256(&public.as_bytes()[1..])[12..]);
-        Some(Self { address, secret })
+        let key = SecretKey::from_byte_array(secret.0).ok()?;
+        Some(Self { address: signature::address_of(&key.public_key(signature::curve())), secret })
     }
 }
 

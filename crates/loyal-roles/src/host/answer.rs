@@ -40,7 +40,7 @@ pub(super) struct Piece<'a> {
 }
 
 /// A response of JSON.
-pub(super) fn json(value: &Value) -> Response {
+pub(crate) fn json(value: &Value) -> Response {
     ([(CONTENT_TYPE, "application/json")], value.to_string()).into_response()
 }
 

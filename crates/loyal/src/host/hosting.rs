@@ -24,7 +24,7 @@ enum Level {
 
 /// Who signs for a hosting.
 #[derive(Debug, clap::Args)]
-struct Signer {
+pub(super) struct Signer {
     /// Who signs receipts, deliveries and reports: a key file or an account's number; the host itself unless given.
     #[arg(long, value_name = "KEY")]
     signer: Option<String>,
@@ -200,7 +200,7 @@ pub(crate) fn exit(args: &ExitArgs) -> anyhow::Result<()> {
     say(&reached, &args.site, args.hosting, &next, &site::steps_json(&taken))
 }
 
-fn signer(site: &Site, signer: &Signer, host: &Key) -> anyhow::Result<Key> {
+pub(super) fn signer(site: &Site, signer: &Signer, host: &Key) -> anyhow::Result<Key> {
     match &signer.signer {
         Some(named) => site.key(named, signer.signer_password_file.as_deref()),
         None => Ok(host.clone()),

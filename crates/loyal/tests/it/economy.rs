@@ -14,10 +14,10 @@ use crate::model::{self, Shape};
 const DAY: &str = "1d";
 
 /// A place with a chain, contracts and three accounts: 0 owns, 1 and 2 make, 3 hosts.
-struct Economy {
-    place: Place,
+pub(crate) struct Economy {
+    pub(crate) place: Place,
     _chain: Running,
-    accounts: Vec<String>,
+    pub(crate) accounts: Vec<String>,
 }
 
 impl Economy {
@@ -36,7 +36,7 @@ impl Economy {
     }
 
     /// The command with the chain's folder, in JSON.
-    fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         self.place.run(&[arguments, &["--folder", "c", "--json"]].concat()).json()
     }
 
@@ -48,7 +48,7 @@ impl Economy {
         self.place.run(&[arguments, &["--folder", "c"]].concat()).bad(1, words);
     }
 
-    fn pass(&self, duration: &str) {
+    pub(crate) fn pass(&self, duration: &str) {
         self.json(&["chain", "pass", duration]);
     }
 
@@ -59,7 +59,7 @@ impl Economy {
 }
 
 /// A registered, active model of accounts 1 (30 %) and 2 (15 %), the rest in its reserve.
-fn registered() -> Economy {
+pub(crate) fn registered() -> Economy {
     let it = Economy::start();
     it.json(&["owner", "withdraw", "--key", "0"]);
     it.place.write("prompts.txt", "Who was at the gate in the morning?\nWhere does the river end at last?\n");

@@ -1,6 +1,7 @@
 //! The binary `loyal`, run as a person or a program runs it.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod access;
 mod agents;
 mod answers;
 mod chain;
@@ -9,6 +10,7 @@ mod default_model;
 mod economy;
 mod endings;
 mod endpoint;
+mod gated;
 mod help;
 mod hub;
 mod measures;

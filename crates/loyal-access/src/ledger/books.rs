@@ -1,0 +1,545 @@
+//! The books in memory: what every record adds up to.
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::Path;
+use std::sync::Arc;
+
+use alloy_primitives::{Address, B256, U256};
+use bytes::Bytes;
+use loyal_protocol::message::{Credential, Invocation};
+use loyal_types::tree::Entry;
+use serde::{Deserialize, Serialize};
+
+use super::{Answer, Paid, hash_of, journal};
+use crate::document::{SignedCredential, SignedInvocation, SignedReceipt, decimal};
+use crate::payment::{ChannelTerms, SignedVoucher};
+use crate::{Error, Result};
+
+/// Bytes of replies that are kept for those who ask again.
+const REPLY_BYTES_MAX: usize = 64 << 20;
+/// A credential's spending is remembered this long after its end: clocks differ.
+const EXPIRED_FOR: u64 = 86_400;
+
+/// A record of the log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Record {
+    /// A credential, before the first receipt of the epoch that it permitted.
+    Credential(B256, Arc<SignedCredential>),
+    /// A channel, before the first receipt of the epoch that it paid.
+    Channel(B256, Address, ChannelTerms),
+    /// An answered invocation.
+    Answered(Box<Answered>),
+}
+
+/// An answered invocation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Answered {
+    /// The receipt's digest.
+    pub(super) id: B256,
+    pub(super) invocation: Arc<SignedInvocation>,
+    pub(super) receipt: SignedReceipt,
+    pub(super) salt: B256,
+    pub(super) prompt: String,
+    pub(super) params_hash: B256,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) voucher: Option<SignedVoucher>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) transfer: Option<B256>,
+    #[serde(skip)]
+    pub(super) credential: Option<Arc<SignedCredential>>,
+    #[serde(skip)]
+    pub(super) terms: Option<(Address, ChannelTerms)>,
+}
+
+impl Record {
+    pub(super) fn of(answer: &Answer, receipt: SignedReceipt, id: B256) -> Answered {
+        let (terms, voucher, transfer) = match &answer.paid {
+            Paid::Voucher { terms, builder, voucher } => {
+                (Some((*builder, terms.clone())), Some(voucher.clone()), None)
+            }
+            Paid::Transfer(hash) => (None, None, Some(*hash)),
+        };
+        Answered {
+            id,
+            invocation: Arc::clone(&answer.invocation),
+            receipt,
+            salt: answer.salt,
+            prompt: answer.asked.0.clone(),
+            params_hash: answer.asked.1,
+            voucher,
+            transfer,
+            credential: Some(Arc::clone(&answer.credential)),
+            terms,
+        }
+    }
+}
+
+/// What an invocation needs of the books until it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reservation {
+    /// Its credential.
+    pub credential: B256,
+    /// Its channel, or the nonce of its transfer.
+    pub channel: B256,
+    /// Its nonce.
+    pub nonce: u64,
+    /// The most that it costs, in base units.
+    pub amount_max: u128,
+}
+
+impl Reservation {
+    /// What an invocation needs.
+    #[must_use]
+    pub const fn of(invocation: &Invocation, amount_max: u128) -> Self {
+        Self {
+            credential: invocation.credentialId,
+            channel: invocation.channelId,
+            nonce: invocation.nonce,
+            amount_max,
+        }
+    }
+}
+
+/// Bounds of what is reserved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    /// Invocations that the credential allows.
+    pub calls_max: u32,
+    /// Spending that the credential allows, in base units.
+    pub spend_max: u128,
+    /// What was redeemed of the channel, in base units.
+    pub claimed: u128,
+    /// The most that may be unredeemed on a channel, in base units.
+    pub unredeemed_max: u128,
+    /// The epoch of now.
+    pub epoch: u32,
+    /// The most that may be charged in an epoch, in base units.
+    pub epoch_max: u128,
+}
+
+impl Caps {
+    /// Those of a credential; the others are without bound.
+    #[must_use]
+    pub const fn of(credential: &Credential, epoch: u32) -> Self {
+        Self {
+            calls_max: credential.callsMax,
+            spend_max: credential.spendMax,
+            claimed: 0,
+            unredeemed_max: u128::MAX,
+            epoch,
+            epoch_max: u128::MAX,
+        }
+    }
+}
+
+/// Why nothing can be reserved, in the order of admission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hindrance {
+    /// The nonce is not above the last one.
+    Nonce,
+    /// The credential allows no more.
+    Spend,
+    /// Too much is unredeemed or unreported.
+    Exposure,
+    /// Another invocation of the channel is under way.
+    Busy,
+}
+
+/// Where a channel stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Account {
+    /// Its terms.
+    pub terms: ChannelTerms,
+    /// Who brought it; zero for nobody.
+    pub builder: Address,
+    /// What was charged.
+    #[serde(with = "decimal")]
+    pub charged: u128,
+    /// The newest voucher.
+    pub voucher: SignedVoucher,
+}
+
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spending {
+    calls: u32,
+    #[serde(with = "decimal")]
+    amount: u128,
+    /// When the credential ends, in unix seconds.
+    ends: u64,
+}
+
+#[derive(Debug, Default)]
+struct Epoch {
+    entries: Vec<Entry>,
+    /// Where each receipt begins in the log.
+    offsets: Vec<u64>,
+    amount: u128,
+    /// Where each credential begins in the log.
+    credentials: HashMap<B256, u64>,
+    channels: HashSet<B256>,
+}
+
+/// What reaches beyond epochs.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Snapshot {
+    format: String,
+    version: u32,
+    hosting: String,
+    last_at: u64,
+    accounts: Vec<(B256, Account)>,
+    nonces: Vec<(B256, B256, u64)>,
+    spendings: Vec<(B256, Spending)>,
+}
+
+const FORMAT: &str = "loyal-books";
+const VERSION: u32 = 1;
+
+#[derive(Debug)]
+pub(super) struct Books {
+    hosting: U256,
+    accounts: HashMap<B256, Account>,
+    nonces: HashMap<(B256, B256), u64>,
+    spendings: HashMap<B256, Spending>,
+    epochs: BTreeMap<u32, Epoch>,
+    places: HashMap<B256, (u32, u32)>,
+    last_at: u64,
+    closed_below: u32,
+    busy: HashSet<B256>,
+    under_way: HashMap<B256, (u32, u128)>,
+    under_way_all: u128,
+    replies: HashMap<B256, Bytes>,
+    reply_order: VecDeque<B256>,
+    reply_bytes: usize,
+}
+
+impl Books {
+    /// Reads what the folder holds: the newest snapshot and the logs from there on for what reaches beyond epochs, all
+    /// logs for their trees.
+    pub(super) fn read(folder: &Path, hosting: U256) -> Result<Self> {
+        let mut books = Self {
+            hosting,
+            accounts: HashMap::new(),
+            nonces: HashMap::new(),
+            spendings: HashMap::new(),
+            epochs: BTreeMap::new(),
+            places: HashMap::new(),
+            last_at: 0,
+            closed_below: 0,
+            busy: HashSet::new(),
+            under_way: HashMap::new(),
+            under_way_all: 0,
+            replies: HashMap::new(),
+            reply_order: VecDeque::new(),
+            reply_bytes: 0,
+        };
+        let epochs = journal::epochs(folder)?;
+        let newest = epochs.iter().rev().find_map(|&epoch| journal::read_snapshot(folder, epoch).transpose());
+        let from = match newest.transpose()? {
+            Some((epoch, snapshot)) => {
+                books.restore(snapshot, &journal::snapshot_path(folder, epoch))?;
+                epoch
+            }
+            None => 0,
+        };
+        for epoch in epochs {
+            journal::read(folder, epoch, &mut |record, offset| {
+                books.replay(epoch, &record, (offset, epoch >= from))
+            })?;
+        }
+        Ok(books)
+    }
+
+    fn restore(&mut self, snapshot: Snapshot, path: &Path) -> Result<()> {
+        let is_ours = snapshot.format == FORMAT && snapshot.version == VERSION;
+        if !is_ours || snapshot.hosting != self.hosting.to_string() {
+            let found = format!("{:?} {} of hosting {}", snapshot.format, snapshot.version, snapshot.hosting);
+            let wanted = format!("{FORMAT:?} {VERSION} of hosting {}", self.hosting);
+            return Err(Error::file(path, format!("{found}, not {wanted}: name another folder")));
+        }
+        self.last_at = snapshot.last_at;
+        self.accounts = snapshot.accounts.into_iter().collect();
+        self.nonces = snapshot
+            .nonces
+            .into_iter()
+            .map(|(credential, channel, nonce)| ((credential, channel), nonce))
+            .collect();
+        self.spendings = snapshot.spendings.into_iter().collect();
+        Ok(())
+    }
+
+    pub(super) fn snapshot(&self, now: u64) -> Snapshot {
+        let alive = |spending: &Spending| spending.ends.saturating_add(EXPIRED_FOR) > now;
+        let is_alive = |credential: &B256| self.spendings.get(credential).is_none_or(alive);
+        Snapshot {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            hosting: self.hosting.to_string(),
+            last_at: self.last_at,
+            accounts: self.accounts(),
+            nonces: self
+                .nonces
+                .iter()
+                .filter(|((credential, _), _)| is_alive(credential))
+                .map(|(&(credential, channel), &nonce)| (credential, channel, nonce))
+                .collect(),
+            spendings: self
+                .spendings
+                .iter()
+                .filter(|(_, spending)| alive(spending))
+                .map(|(&id, &s)| (id, s))
+                .collect(),
+        }
+    }
+
+    fn replay(&mut self, epoch: u32, record: &Record, (offset, is_newer): (u64, bool)) -> Result<()> {
+        if let Record::Answered(answered) = record {
+            self.count(answered)?;
+            if is_newer {
+                self.add(answered);
+            }
+        }
+        self.placed(epoch, record, offset);
+        Ok(())
+    }
+
+    /// Takes an answered invocation, and answers the records to be written.
+    pub(super) fn take(&mut self, answered: Answered) -> Result<Vec<Record>> {
+        self.count(&answered)?;
+        self.add(&answered);
+        let epoch = self.epochs.entry(answered.receipt.receipt.epoch).or_default();
+        let invocation = &answered.invocation.invocation;
+        let mut records = Vec::with_capacity(3);
+        let is_new = !epoch.credentials.contains_key(&invocation.credentialId);
+        if let Some(credential) = answered.credential.clone().filter(|_| is_new) {
+            records.push(Record::Credential(invocation.credentialId, credential));
+        }
+        let is_new = !epoch.channels.contains(&invocation.channelId);
+        if let Some((builder, terms)) = answered.terms.clone().filter(|_| is_new) {
+            records.push(Record::Channel(invocation.channelId, builder, terms));
+        }
+        records.push(Record::Answered(Box::new(answered)));
+        Ok(records)
+    }
+
+    /// Notes where in its log a record begins.
+    pub(super) fn placed(&mut self, epoch: u32, record: &Record, offset: u64) {
+        let epoch = self.epochs.entry(epoch).or_default();
+        match record {
+            Record::Credential(id, _) => drop(epoch.credentials.insert(*id, offset)),
+            Record::Channel(id, ..) => drop(epoch.channels.insert(*id)),
+            Record::Answered(_) => epoch.offsets.push(offset),
+        }
+    }
+
+    /// Where in the log of its epoch a receipt begins.
+    pub(super) fn offset_of(&self, epoch: u32, seq: u32) -> Option<u64> {
+        self.epochs.get(&epoch)?.offsets.get(seq as usize).copied()
+    }
+
+    /// Where in the log of an epoch a credential begins.
+    pub(super) fn credential_offset(&self, epoch: u32, id: B256) -> Option<u64> {
+        self.epochs.get(&epoch)?.credentials.get(&id).copied()
+    }
+
+    /// Adds a receipt to its epoch's tree.
+    fn count(&mut self, answered: &Answered) -> Result<()> {
+        let receipt = &answered.receipt.receipt;
+        if receipt.hostingId != self.hosting {
+            let found = receipt.hostingId;
+            return Err(Error::Refused(format!(
+                "these are the books of hosting {found}, not {}",
+                self.hosting
+            )));
+        }
+        let epoch = self.epochs.entry(receipt.epoch).or_default();
+        if receipt.seq as usize != epoch.entries.len() {
+            let wanted = epoch.entries.len();
+            let what = format!("epoch {}: receipt {} where {wanted} follows", receipt.epoch, receipt.seq);
+            return Err(Error::Refused(what));
+        }
+        let tokens = u128::from(receipt.tokensIn) + u128::from(receipt.tokensOut);
+        epoch.entries.push(Entry { digest: hash_of(answered.id), amount: receipt.amount, tokens });
+        epoch.amount = epoch.amount.saturating_add(receipt.amount);
+        self.places.insert(receipt.invocationId, (receipt.epoch, receipt.seq));
+        self.last_at = self.last_at.max(receipt.issuedAt);
+        Ok(())
+    }
+
+    /// Adds a receipt to what reaches beyond epochs.
+    fn add(&mut self, answered: &Answered) {
+        let receipt = &answered.receipt.receipt;
+        let invocation = &answered.invocation.invocation;
+        let nonce = self.nonces.entry((invocation.credentialId, invocation.channelId)).or_default();
+        *nonce = invocation.nonce.max(*nonce);
+        let spending = self.spendings.entry(invocation.credentialId).or_default();
+        spending.calls = spending.calls.saturating_add(1);
+        spending.amount = spending.amount.saturating_add(receipt.amount);
+        spending.ends =
+            answered.credential.as_ref().map_or(spending.ends, |signed| signed.credential.expiresAt);
+        let Some(voucher) = answered.voucher.clone() else { return };
+        match self.accounts.get_mut(&invocation.channelId) {
+            Some(account) => {
+                account.charged = receipt.cumulative;
+                if voucher.max_claimable_amount >= account.voucher.max_claimable_amount {
+                    account.voucher = voucher;
+                }
+            }
+            None => {
+                if let Some((builder, terms)) = answered.terms.clone() {
+                    let account = Account { terms, builder, charged: receipt.cumulative, voucher };
+                    self.accounts.insert(invocation.channelId, account);
+                }
+            }
+        }
+    }
+
+    pub(super) fn hindrance(&self, wanted: &Reservation, caps: &Caps) -> Option<Hindrance> {
+        if self.nonces.get(&(wanted.credential, wanted.channel)).is_some_and(|&last| wanted.nonce <= last) {
+            return Some(Hindrance::Nonce);
+        }
+        let spent = self.spendings.get(&wanted.credential).copied().unwrap_or_default();
+        let (calls, amount) = self.under_way.get(&wanted.credential).copied().unwrap_or_default();
+        let calls = spent.calls.saturating_add(calls);
+        let amount = spent.amount.saturating_add(amount).saturating_add(wanted.amount_max);
+        if calls >= caps.calls_max || amount > caps.spend_max {
+            return Some(Hindrance::Spend);
+        }
+        let charged = self.accounts.get(&wanted.channel).map_or(0, |account| account.charged);
+        let unredeemed = charged.saturating_sub(caps.claimed).saturating_add(wanted.amount_max);
+        let epoch = self.epochs.get(&caps.epoch).map_or(0, |epoch| epoch.amount);
+        let epoch = epoch.saturating_add(self.under_way_all).saturating_add(wanted.amount_max);
+        if unredeemed > caps.unredeemed_max || epoch > caps.epoch_max {
+            return Some(Hindrance::Exposure);
+        }
+        self.busy.contains(&wanted.channel).then_some(Hindrance::Busy)
+    }
+
+    pub(super) fn reserve(
+        &mut self,
+        wanted: &Reservation,
+        caps: &Caps,
+    ) -> std::result::Result<(), Hindrance> {
+        if let Some(hindrance) = self.hindrance(wanted, caps) {
+            return Err(hindrance);
+        }
+        self.busy.insert(wanted.channel);
+        let (calls, amount) = self.under_way.entry(wanted.credential).or_default();
+        *calls += 1;
+        *amount = amount.saturating_add(wanted.amount_max);
+        self.under_way_all = self.under_way_all.saturating_add(wanted.amount_max);
+        Ok(())
+    }
+
+    pub(super) fn release(&mut self, reservation: &Reservation) {
+        if !self.busy.remove(&reservation.channel) {
+            return;
+        }
+        self.under_way_all = self.under_way_all.saturating_sub(reservation.amount_max);
+        if let Some((calls, amount)) = self.under_way.get_mut(&reservation.credential) {
+            *calls = calls.saturating_sub(1);
+            *amount = amount.saturating_sub(reservation.amount_max);
+            if *calls == 0 {
+                self.under_way.remove(&reservation.credential);
+            }
+        }
+    }
+
+    /// What was charged on the channel of an answer; a transfer stands alone.
+    pub(super) fn charged(&self, answer: &Answer) -> u128 {
+        match answer.paid {
+            Paid::Voucher { .. } => {
+                let channel = answer.invocation.invocation.channelId;
+                self.accounts.get(&channel).map_or(0, |account| account.charged)
+            }
+            Paid::Transfer(_) => 0,
+        }
+    }
+
+    pub(super) fn account(&self, channel: B256) -> Option<Account> {
+        self.accounts.get(&channel).cloned()
+    }
+
+    pub(super) fn accounts(&self) -> Vec<(B256, Account)> {
+        let mut all: Vec<_> = self.accounts.iter().map(|(&id, account)| (id, account.clone())).collect();
+        all.sort_by_key(|(id, _)| *id);
+        all
+    }
+
+    pub(super) fn next_seq(&self, epoch: u32) -> u32 {
+        self.epochs.get(&epoch).map_or(0, |epoch| u32::try_from(epoch.entries.len()).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn entries(&self, epoch: u32) -> &[Entry] {
+        self.epochs.get(&epoch).map_or(&[], |epoch| &epoch.entries)
+    }
+
+    pub(super) fn turnover(&self, epoch: u32) -> (u128, u32) {
+        (self.epochs.get(&epoch).map_or(0, |epoch| epoch.amount), self.next_seq(epoch))
+    }
+
+    pub(super) fn epochs(&self) -> Vec<u32> {
+        self.epochs.keys().copied().collect()
+    }
+
+    pub(super) const fn last_at(&self) -> u64 {
+        self.last_at
+    }
+
+    pub(super) fn last_epoch(&self) -> u32 {
+        self.epochs.last_key_value().map_or(0, |(&epoch, _)| epoch)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.epochs.is_empty()
+    }
+
+    pub(super) const fn is_closed(&self, epoch: u32) -> bool {
+        epoch < self.closed_below
+    }
+
+    pub(super) fn close(&mut self, epoch: u32) {
+        self.closed_below = self.closed_below.max(epoch.saturating_add(1));
+    }
+
+    pub(super) fn place_of(&self, invocation: B256) -> Option<(u32, u32)> {
+        self.places.get(&invocation).copied()
+    }
+
+    pub(super) fn forget(&mut self, oldest: u32) {
+        let kept = self.epochs.split_off(&oldest);
+        self.epochs = kept;
+        self.places.retain(|_, (epoch, _)| *epoch >= oldest);
+    }
+
+    pub(super) fn keep_reply(&mut self, invocation: B256, reply: Bytes) {
+        self.reply_bytes += reply.len();
+        if let Some(before) = self.replies.insert(invocation, reply) {
+            self.reply_bytes -= before.len();
+        } else {
+            self.reply_order.push_back(invocation);
+        }
+        while self.reply_bytes > REPLY_BYTES_MAX {
+            let Some(oldest) = self.reply_order.pop_front() else { break };
+            let bytes = self.replies.remove(&oldest).map_or(0, |reply| reply.len());
+            self.reply_bytes -= bytes;
+        }
+    }
+
+    pub(super) fn reply(&self, invocation: B256) -> Option<Bytes> {
+        self.replies.get(&invocation).cloned()
+    }
+}
+
+/// The payer of an account.
+impl Account {
+    /// Who pays.
+    #[must_use]
+    pub const fn payer(&self) -> Address {
+        self.terms.0.payer
+    }
+}

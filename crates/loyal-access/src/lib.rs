@@ -1,0 +1,26 @@
+#![doc = include_str!("../README.md")]
+
+pub mod admission;
+pub mod application;
+pub mod caller;
+pub mod document;
+pub mod dossier;
+mod error;
+pub mod gate;
+pub mod issuer;
+pub mod ledger;
+pub mod outbound;
+mod payer;
+pub mod payment;
+pub mod redemption;
+pub mod request;
+pub mod sidecar;
+pub mod sse;
+pub mod terms;
+pub mod view;
+pub mod wallet;
+
+pub use caller::{Answer, Caller};
+pub use error::{Error, Result};
+pub use gate::Gate;
+pub use wallet::Wallet;

@@ -1,0 +1,16 @@
+//! The gate and the caller, from outside.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod admission;
+mod bridge;
+mod caller;
+mod dossier;
+mod double;
+mod gate;
+mod interop;
+mod kit;
+#[path = "../../../loyal-protocol/examples/economy/market.rs"]
+#[allow(dead_code, clippy::print_stdout, reason = "the example uses all of it")]
+mod market;
+mod sidecar;
+mod wallet;

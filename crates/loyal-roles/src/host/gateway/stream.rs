@@ -1,0 +1,146 @@
+//! Replies told piece by piece: passed on as they come, charged and written down before the last piece.
+
+use std::convert::Infallible;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::{StreamExt as _, stream};
+use loyal_access::gate::{Admitted, Reply};
+use loyal_access::sse::Events;
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
+
+use super::Place;
+use super::reply::usage;
+
+/// Pieces that wait for a slow caller; then what answers waits too.
+const PIECES_MAX: usize = 16;
+/// The most bytes of a reply that is kept for those who ask again.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+
+/// Passes a stream on.
+pub(super) fn respond(admitted: Admitted, response: Response, place: Place) -> Response {
+    let (to, pieces) = channel(PIECES_MAX);
+    tokio::spawn(async move {
+        Course::new(to).run(admitted, response).await;
+        drop(place);
+    });
+    let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache")];
+    (headers, Body::from_stream(bodies(pieces))).into_response()
+}
+
+fn bodies(pieces: Receiver<Bytes>) -> impl stream::Stream<Item = Result<Bytes, Infallible>> + Send {
+    stream::unfold(pieces, async |mut pieces| Some((Ok(pieces.recv().await?), pieces)))
+}
+
+/// A stream on its way.
+struct Course {
+    to: Sender<Bytes>,
+    text: String,
+    pieces: u32,
+    usage: Option<(u32, u32)>,
+    /// The chunk with the count of tokens, held back to carry the receipt.
+    last: Option<Value>,
+    kept: Vec<u8>,
+}
+
+/// How a stream ended.
+enum End {
+    /// With its last word.
+    Whole,
+    /// The caller went away.
+    Left,
+    /// What answers broke off, or said that it failed.
+    Broken,
+}
+
+impl Course {
+    const fn new(to: Sender<Bytes>) -> Self {
+        Self { to, text: String::new(), pieces: 0, usage: None, last: None, kept: Vec::new() }
+    }
+
+    async fn run(mut self, admitted: Admitted, response: Response) {
+        let end = self.pass_on(response).await;
+        match end {
+            // Nothing is charged: the reservation goes with `admitted`.
+            End::Broken => {}
+            End::Left if self.pieces == 0 => {}
+            End::Whole | End::Left => self.charge(admitted, end).await,
+        }
+    }
+
+    /// Passes on every event but the last ones.
+    async fn pass_on(&mut self, response: Response) -> End {
+        let mut body = response.into_body().into_data_stream();
+        let mut events = Events::default();
+        loop {
+            while let Some(data) = events.pop() {
+                if data == "[DONE]" {
+                    return End::Whole;
+                }
+                if let Some(end) = self.piece(&data).await {
+                    return end;
+                }
+            }
+            let bytes = tokio::select! {
+                bytes = body.next() => bytes,
+                () = self.to.closed() => return End::Left,
+            };
+            match bytes {
+                Some(Ok(bytes)) if events.push(&bytes).is_ok() => {}
+                _ => return End::Broken,
+            }
+        }
+    }
+
+    async fn piece(&mut self, data: &str) -> Option<End> {
+        let Ok(chunk) = serde_json::from_str::<Value>(data) else {
+            return self.send(data).await;
+        };
+        if chunk.get("error").is_some_and(|error| !error.is_null()) {
+            let _ = self.send(data).await;
+            return Some(End::Broken);
+        }
+        self.usage = usage(&chunk).or(self.usage);
+        let choice = &chunk["choices"][0];
+        if choice.is_null() {
+            self.last = Some(chunk);
+            return None;
+        }
+        let text = choice["delta"]["content"].as_str().or_else(|| choice["text"].as_str());
+        if let Some(text) = text.filter(|text| !text.is_empty()) {
+            self.text.push_str(text);
+            self.pieces = self.pieces.saturating_add(1);
+        }
+        self.send(data).await
+    }
+
+    async fn send(&mut self, data: &str) -> Option<End> {
+        let event = Bytes::from(format!("data: {data}\n\n"));
+        if self.kept.len() <= KEPT_BYTES_MAX {
+            self.kept.extend_from_slice(&event);
+        }
+        self.to.send(event).await.is_err().then_some(End::Left)
+    }
+
+    /// Charges for what was made. A caller that went away pays for what it was sent, each piece counted as one token.
+    async fn charge(mut self, admitted: Admitted, end: End) {
+        let (tokens_in, tokens_out) = match (&end, self.usage) {
+            (_, Some(usage)) => usage,
+            (End::Left, None) => (0, self.pieces),
+            (_, None) => return,
+        };
+        let keeper = admitted.keeper();
+        let text = std::mem::take(&mut self.text);
+        let Ok(settled) = admitted.settle(Reply { text: &text, tokens_in, tokens_out }).await else { return };
+        let mut last = self.last.take().unwrap_or_else(|| json!({ "object": "chat.completion.chunk" }));
+        last["choices"] = json!([]);
+        last["loyal"] = json!({ "payment_response": settled.payment, "receipt": settled.receipt });
+        let _ = self.send(&last.to_string()).await;
+        let _ = self.send("[DONE]").await;
+        if self.kept.len() <= KEPT_BYTES_MAX {
+            keeper.keep(std::mem::take(&mut self.kept).into());
+        }
+    }
+}
