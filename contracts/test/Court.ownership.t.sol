@@ -278,6 +278,30 @@ contract CourtOwnershipTest is ProbeWorld {
         jury.revealBallot(second);
     }
 
+    /// @dev A ballot names its round: what was committed to for the first jury opens for no second one.
+    function test_NoReplayAcrossRounds() public {
+        bytes32 claimId = opened();
+        expireClaim(claimId);
+        vote(claimId, 1, 5, 16, 16);
+        vm.startPrank(judge.claimOf(claimId).accused);
+        currency.approve(court, type(uint256).max);
+        judge.appeal(claimId);
+        vm.stopPrank();
+        address[] memory members = drawJury(claimId, 2);
+        Ballot memory first = ballot(claimId, 1, Outcome.Upheld, 16, 16);
+        bytes32 commitment = commitmentOf(first, members[0]);
+        vm.prank(members[0]);
+        jury.commitBallot(claimId, 2, commitment);
+        vm.warp(jury.panelOf(claimId, 2).commitBy + 1);
+        vm.startPrank(members[0]);
+        vm.expectRevert(Jury.Jury_Late.selector);
+        jury.revealBallot(first);
+        Ballot memory second = ballot(claimId, 2, Outcome.Upheld, 16, 16);
+        vm.expectRevert(Jury.Jury_BadBallot.selector);
+        jury.revealBallot(second);
+        vm.stopPrank();
+    }
+
     function test_OnlyMembersInTime() public {
         bytes32 claimId = opened();
         expireClaim(claimId);

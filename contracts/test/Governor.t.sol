@@ -237,6 +237,32 @@ contract GovernorTest is World {
         carryOut(governor, id, 1 days, target, data);
     }
 
+    /// @dev Shares that are bought and given back within the block of the snapshot, or bought after it, vote for nothing.
+    function test_BorrowedSharesDoNotVote() public {
+        uint256 id = propose(governor, vm.addr(ALICE), address(modelLock), "");
+        ModelShares shares = sharesOf(modelId);
+        uint256 all = shares.balanceOf(vm.addr(ALICE));
+        vm.warp(governor.proposalSnapshot(id));
+        vm.prank(vm.addr(ALICE));
+        shares.transfer(user, all);
+        vm.startPrank(user);
+        shares.delegate(user);
+        shares.transfer(vm.addr(ALICE), all);
+        vm.stopPrank();
+        toVote(governor, id);
+        vm.prank(vm.addr(ALICE));
+        shares.transfer(builder, all);
+        vm.prank(builder);
+        shares.delegate(builder);
+        cast(governor, id, user, 1);
+        cast(governor, id, builder, 1);
+        (, uint256 pro,) = governor.proposalVotes(id);
+        eq(pro, 0, "nothing");
+        cast(governor, id, vm.addr(ALICE), 1);
+        (, pro,) = governor.proposalVotes(id);
+        eq(pro, all, "who held at the snapshot");
+    }
+
     /// @dev Golden case 2: David's fine-tune is approved, and paid 5 % of the shares out of the reserve.
     function test_DavidsFineTune() public {
         VersionTerms memory terms = termsOf(vm.addr(DAVID), "fine-tune");
