@@ -63,7 +63,7 @@ pub(crate) const TARGETS: &[Target] = &[
     owner::USAGE_REPORT,
     owner::RECEIPT,
     owner::KEY_FILE,
-    access::DOSSIER,
+    access::VERIFICATION,
     access::PAYMENT_REQUIRED,
     access::WALLET,
 ];

@@ -5,29 +5,18 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::CONTENT_TYPE;
 use hyper::{Method, Request};
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::document::{self, CredentialFile};
-use crate::dossier::Dossier;
+use crate::issuer::Wish;
 use crate::outbound::{Outbound, Reach, split};
+use crate::verification::Verification;
 use crate::{Error, Result};
 
 /// The most bytes of an issuer's answer.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
-/// What an issuer is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Application {
-    /// Who will hold it.
-    pub holder: Address,
-    /// For so many invocations; as many as the issuer gives where none is named.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub calls_max: Option<u32>,
-}
-
-impl Application {
+impl Wish {
     /// Asks an issuer (its address without `/v1`), and verifies what it gives.
     ///
     /// # Errors
@@ -69,8 +58,8 @@ pub fn read(bytes: &[u8], holder: Address) -> Result<CredentialFile> {
     if found != holder {
         return Err(Error::Refused(format!("the credential is {found}'s, and the key is {holder}'s")));
     }
-    let dossier = Dossier::read(bytes, None)?;
-    match dossier.findings.iter().find(|(_, is_so)| !is_so) {
+    let verification = Verification::read(bytes, None)?;
+    match verification.findings.iter().find(|(_, is_so)| !is_so) {
         Some((what, _)) => Err(Error::Refused(format!("the credential is not good; this is not so: {what}"))),
         None => Ok(file),
     }

@@ -28,7 +28,7 @@ use lane::{Lane, Lanes};
 pub use purse::Withdrawal;
 pub use reply::{Piece, Reply};
 
-use crate::document::{self, CredentialFile, HandedReceipt};
+use crate::document::{self, BUILDER, CREDENTIAL, CredentialFile, HandedReceipt, INVOCATION, RECEIPT, SALT};
 use crate::outbound::{self, Outbound, Reach};
 use crate::payer::Payer;
 use crate::payment::{PAYMENT_REQUIRED, PAYMENT_SIGNATURE, PaymentRequired, code};
@@ -36,17 +36,6 @@ use crate::request::Request;
 use crate::terms::Terms;
 use crate::wallet::{Entry, Pending, Wallet};
 use crate::{Error, Result};
-
-/// Headers of ours.
-pub const CREDENTIAL: &str = "loyal-credential";
-/// The signed invocation.
-pub const INVOCATION: &str = "loyal-invocation";
-/// The salt of its hashes.
-pub const SALT: &str = "loyal-salt";
-/// Who brought the invocation.
-pub const BUILDER: &str = "loyal-builder";
-/// The receipt.
-pub const RECEIPT: &str = "loyal-receipt";
 
 /// The most bytes of an answer that comes whole.
 const ANSWER_BYTES_MAX: usize = 32 << 20;

@@ -13,6 +13,17 @@ use loyal_types::Proof;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+/// The header of a credential.
+pub const CREDENTIAL: &str = "loyal-credential";
+/// The header of a signed invocation.
+pub const INVOCATION: &str = "loyal-invocation";
+/// The header of the salt that hides a request's hash.
+pub const SALT: &str = "loyal-salt";
+/// The header of whoever brought the invocation.
+pub const BUILDER: &str = "loyal-builder";
+/// The header of a receipt.
+pub const RECEIPT: &str = "loyal-receipt";
+
 /// The most bytes of a header that is read.
 pub const HEADER_BYTES_MAX: usize = 16 << 10;
 

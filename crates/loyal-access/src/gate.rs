@@ -1,7 +1,7 @@
 //! The gate in front of a model: who may and pays is let through, and leaves a receipt.
 //!
 //! It stands before anything reads the prompt. What it is shown it judges by [`crate::admission`], on what
-//! [`crate::view`] knows of the chain and [`crate::ledger`] of earlier invocations.
+//! [`crate::view`] knows of the chain and [`crate::books`] of earlier invocations.
 
 mod offer;
 mod refused;
@@ -12,7 +12,7 @@ mod tally;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::B256;
 use bytes::Bytes;
 use hyper::HeaderMap;
 use loyal_protocol::{Key, channel, message};
@@ -23,14 +23,13 @@ pub use refused::Refused;
 pub use tally::Tally;
 
 use crate::admission::{Domains, Hostside, Paying, Refusal, Showing, judge};
+use crate::books::{Answer, Books, Caps, Hindrance, Paid, Reservation};
 use crate::document::{HandedReceipt, SignedReceipt};
-use crate::ledger::{Answer, Caps, Hindrance, Ledger, Paid, Reservation};
 use crate::payment::{self, ChannelState, Requirements, Settlement, SettlementExtra};
 use crate::request::{self, Request};
 use crate::view::{Unknown, View};
 use crate::{Error, Result};
 use relay::Relay;
-pub(crate) use relay::terms;
 use showing::{Credentials, Means, Shown};
 
 /// How a gate behaves.
@@ -54,7 +53,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Gate {
     view: View,
-    ledger: Ledger,
+    books: Books,
     signer: Key,
     domains: Domains,
     settings: Settings,
@@ -99,7 +98,7 @@ impl Gate {
     /// The signer is another one; prices that the model or the hosting does not allow; the chain's.
     pub fn open(
         view: View,
-        ledger: Ledger,
+        books: Books,
         (signer, host): (Key, Option<Key>),
         settings: Settings,
         clock: Arc<dyn Clock + Send + Sync>,
@@ -118,7 +117,7 @@ impl Gate {
         let relay = host.map(|key| Relay::new(Arc::clone(view.client()), *view.at(), key));
         let credentials = Mutex::new(Credentials::default());
         let (clock, tally) = (ClockOf(clock), Tally::default());
-        Ok(Self { view, ledger, signer, domains, settings, clock, asset, relay, credentials, tally })
+        Ok(Self { view, books, signer, domains, settings, clock, asset, relay, credentials, tally })
     }
 
     /// What the gate knows of the chain.
@@ -129,8 +128,8 @@ impl Gate {
 
     /// The books.
     #[must_use]
-    pub const fn ledger(&self) -> &Ledger {
-        &self.ledger
+    pub const fn books(&self) -> &Books {
+        &self.books
     }
 
     /// Who signs receipts.
@@ -204,10 +203,15 @@ impl Gate {
         if !self.view.is_fresh(clock) {
             return Err(Refused::chain_unavailable());
         }
+        let signer = self.view.hosting().signer;
+        if signer != self.signer.address() {
+            let fact = format!("{signer} signs for it now, and this host holds another key");
+            return Err(Refused::because(Refusal::HostingInactive, fact));
+        }
         self.weigh(&shown).await?;
         self.bring(&shown).await?;
         let reservation = shown.reservation(self.settings.price.ceiling);
-        if let Err(hindrance) = self.ledger.reserve(&reservation, &self.caps(&shown)) {
+        if let Err(hindrance) = self.books.reserve(&reservation, &self.caps(&shown)) {
             return Err(self.hindered(&shown, hindrance));
         }
         Ok(Outcome::Admitted(Admitted { gate: Arc::clone(self), shown, reservation, is_settled: false }))
@@ -262,7 +266,11 @@ impl Gate {
     /// Brings a deposit or a transfer to the chain.
     async fn bring(self: &Arc<Self>, shown: &Shown) -> std::result::Result<(), Box<Refused>> {
         let needs = match &*shown.means {
-            Means::Channel(batch) => batch.deposit.is_some(),
+            // A deposit that the channel does not need stays with its payer: it may have arrived before a crash.
+            Means::Channel(batch) => {
+                let held = self.view.escrow(batch.voucher.channel_id).map_or(0, |escrow| escrow.balance);
+                batch.deposit.is_some() && batch.voucher.max_claimable_amount > held
+            }
             Means::Transfer(_) => true,
         };
         if !needs {
@@ -328,7 +336,7 @@ impl Gate {
     /// What was charged on a channel. Books that know nothing of it begin where the chain stands.
     fn charged(&self, id: B256) -> u128 {
         let claimed = self.view.escrow(id).map_or(0, |escrow| escrow.claimed);
-        self.ledger.account(id).map_or(claimed, |account| account.charged)
+        self.books.account(id).map_or(claimed, |account| account.charged.max(claimed))
     }
 
     /// A receipt as it is handed out.
@@ -352,7 +360,7 @@ impl Own<'_> {
     fn hindrance(&self, only: Hindrance) -> bool {
         let reservation = self.shown.reservation(self.gate.settings.price.ceiling);
         let caps = self.gate.caps(self.shown);
-        self.gate.ledger.hindrance(&reservation, &caps) == Some(only)
+        self.gate.books.hindrance(&reservation, &caps) == Some(only)
     }
 }
 
@@ -462,11 +470,11 @@ impl Admitted {
             epoch: gate.view.epoch(now),
         };
         self.is_settled = true;
-        let pending = gate.ledger.settle(&answer, &gate.signer, &gate.domains.loyal);
+        let pending = gate.books.settle(&answer, &gate.signer, &gate.domains.loyal);
         let receipt = match pending {
             Ok(pending) => pending.durable().await?,
             Err(error) => {
-                gate.ledger.release(&self.reservation);
+                gate.books.release(&self.reservation);
                 return Err(error);
             }
         };
@@ -491,14 +499,14 @@ pub struct ReplyKeeper {
 impl ReplyKeeper {
     /// Keeps it.
     pub fn keep(&self, reply: Bytes) {
-        self.gate.ledger.keep_reply(self.invocation, reply);
+        self.gate.books.keep_reply(self.invocation, reply);
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
         if !self.is_settled {
-            self.gate.ledger.release(&self.reservation);
+            self.gate.books.release(&self.reservation);
         }
     }
 }
@@ -534,13 +542,16 @@ impl Gate {
 
     /// A stored answer to the same invocation, where there is one.
     fn again(&self, shown: &Shown) -> std::result::Result<Option<Outcome>, Box<Refused>> {
-        let Some((epoch, seq)) = self.ledger.place_of(shown.invocation_id) else { return Ok(None) };
+        let Some((epoch, seq)) = self.books.place_of(shown.invocation_id) else { return Ok(None) };
         if shown.invocation.invocation.requestHash != shown.request_hash {
             return Err(Refused::of(Refusal::RequestMismatch));
         }
-        let kept = self.ledger.kept(epoch, seq).ok().flatten().ok_or_else(Refused::broken)?;
+        let kept = self.books.kept(epoch, seq).ok().flatten().ok_or_else(Refused::broken)?;
+        if kept.invocation.signature != shown.invocation.signature {
+            return Err(Refused::of(Refusal::InvocationSignature));
+        }
         let receipt = self.handed(kept.receipt);
-        match self.ledger.reply(shown.invocation_id) {
+        match self.books.reply(shown.invocation_id) {
             Some(reply) => Ok(Some(Outcome::Again { reply, receipt })),
             None => Err(Refused::reply_gone(receipt)),
         }
@@ -548,9 +559,4 @@ impl Gate {
 
     /// How long a caller waits before it tries again what is only full.
     pub(crate) const RETRY_AFTER: Duration = Duration::from_secs(2);
-
-    /// The builder that a request names besides its credential.
-    pub(crate) const fn nobody() -> Address {
-        Address::ZERO
-    }
 }

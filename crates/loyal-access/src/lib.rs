@@ -2,13 +2,12 @@
 
 pub mod admission;
 pub mod application;
+pub mod books;
 pub mod caller;
 pub mod document;
-pub mod dossier;
 mod error;
 pub mod gate;
 pub mod issuer;
-pub mod ledger;
 pub mod outbound;
 mod payer;
 pub mod payment;
@@ -17,6 +16,7 @@ pub mod request;
 pub mod sidecar;
 pub mod sse;
 pub mod terms;
+pub mod verification;
 pub mod view;
 pub mod wallet;
 

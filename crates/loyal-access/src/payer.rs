@@ -1,7 +1,7 @@
 //! What a payer signs: channels, deposits, vouchers, invocations.
 
 use alloy_primitives::{Address, B256, U256, Uint, keccak256};
-use alloy_sol_types::{Eip712Domain, SolValue as _, eip712_domain, sol};
+use alloy_sol_types::{SolValue as _, sol};
 use loyal_protocol::channel::{self, ChannelConfig, Voucher};
 use loyal_protocol::{Client, Key, message, signature};
 
@@ -98,7 +98,7 @@ impl Payer {
             validBefore: U256::from(valid_before),
             nonce: Self::deposit_nonce(channel, salt),
         };
-        let signature = self.key.sign_message(&signed, &asset_domain(requirements));
+        let signature = self.key.sign_message(&signed, &requirements.asset_domain());
         let erc3009_authorization = Erc3009 { valid_after: 0, valid_before, salt, signature };
         Deposit { amount, authorization: DepositAuthorization { erc3009_authorization } }
     }
@@ -165,16 +165,6 @@ pub(crate) fn is_deposit_over(client: &Client, account: &Account, channel: B256,
     let (authorizer, nonce) = (account.terms.0.payer, Payer::deposit_nonce(channel, authorization.salt));
     let used = client.call(account.asset(), &Authorizations::authorizationStateCall { authorizer, nonce })?;
     Ok(used || now >= authorization.valid_before)
-}
-
-/// The domain in which an asset's authorizations are signed.
-pub(crate) fn asset_domain(requirements: &Requirements) -> Eip712Domain {
-    eip712_domain! {
-        name: requirements.extra.name.clone(),
-        version: requirements.extra.version.clone(),
-        chain_id: requirements.chain_id().unwrap_or_default(),
-        verifying_contract: requirements.asset,
-    }
 }
 
 /// What a payer has of an asset, at least `needed`.

@@ -1,6 +1,7 @@
 //! Payment on the wire: the HTTP transport of x402 v2, with its schemes `batch-settlement` and `exact` on EVM chains.
 
 use alloy_primitives::{Address, B256, Bytes, Uint};
+use alloy_sol_types::{Eip712Domain, eip712_domain};
 use loyal_protocol::channel::ChannelConfig;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value};
@@ -348,10 +349,23 @@ impl Requirements {
         format!("eip155:{chain_id}")
     }
 
+    /// The domain in which the asset's authorizations are signed.
+    pub(crate) fn asset_domain(&self) -> Eip712Domain {
+        let chain_id = self.chain_id().unwrap_or_default();
+        asset_domain(&self.extra.name, &self.extra.version, chain_id, self.asset)
+    }
+
     /// The chain that is named.
     #[must_use]
     pub fn chain_id(&self) -> Option<u64> {
         self.network.strip_prefix("eip155:")?.parse().ok()
+    }
+}
+
+/// The domain in which an asset's authorizations are signed (ERC-3009).
+pub(crate) fn asset_domain(name: &str, version: &str, chain_id: u64, asset: Address) -> Eip712Domain {
+    eip712_domain! {
+        name: name.to_owned(), version: version.to_owned(), chain_id: chain_id, verifying_contract: asset,
     }
 }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::sol;
 use loyal_protocol::contracts::{InvocationChannel, RevenueRouter};
-use loyal_protocol::{Step, Walk, message};
+use loyal_protocol::{Step, Walk, channel, message};
 
 use crate::Result;
-use crate::gate::{Gate, terms};
-use crate::ledger::Account;
+use crate::books::Account;
+use crate::gate::Gate;
 
 /// Vouchers in one transaction.
 const BATCH_MAX: usize = 20;
@@ -52,7 +52,7 @@ pub struct Owed {
 /// The chain's.
 pub fn owed(gate: &Gate) -> Result<Vec<Owed>> {
     let mut found = Vec::new();
-    for (channel, account) in gate.ledger().accounts() {
+    for (channel, account) in gate.books().accounts() {
         let escrow = match gate.view().escrow(channel) {
             Some(escrow) => escrow,
             None => gate.view().read_escrow(channel)?,
@@ -121,7 +121,7 @@ fn signed_batch(
     let signature = gate.signer().sign_bytes(message::digest(&message, &gate.domains().channel));
     let claims = batch.iter().map(|owed| InvocationChannel::VoucherClaim {
         voucher: InvocationChannel::Voucher {
-            channel: terms(&owed.account.terms.0),
+            channel: channel::terms(&owed.account.terms.0),
             maxClaimableAmount: owed.account.voucher.max_claimable_amount,
         },
         signature: owed.account.voucher.signature.clone(),

@@ -22,7 +22,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::caller::{Caller, Piece, RECEIPT, Reply};
+use crate::caller::{Caller, Piece, Reply};
+use crate::document::RECEIPT;
 use crate::wallet::Record;
 use crate::{Error, Result, document};
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256, Bytes, U64, U256, aliases::U48, keccak256};
+use alloy_primitives::{Address, B256, Bytes, U64, U256, keccak256};
 use alloy_sol_types::{SolEvent as _, sol};
 use loyal_protocol::contracts::{
     CredentialRegistry, Gate, InvocationChannel, Parameters, Registry, RevenueRouter,
@@ -16,7 +16,7 @@ use loyal_types::Clock;
 use serde_json::json;
 
 use crate::admission::{Chainside, Served, Term};
-use crate::{Error, Result};
+use crate::{Error, Result, terms};
 
 /// Facts of each kind that are kept; when there are more, all are read anew.
 const FACTS_MAX: usize = 200_000;
@@ -259,18 +259,10 @@ impl View {
     /// # Errors
     /// The chain's.
     pub fn read_escrow(&self, channel: B256) -> Result<Escrow> {
-        let call = InvocationChannel::channelsCall { channelId: channel };
-        let held = self.client.call(self.at.channel, &call)?;
-        let call = InvocationChannel::pendingWithdrawalsCall { channelId: channel };
-        let withdrawal = self.client.call(self.at.channel, &call)?;
+        let (balance, claimed, withdraw_at) = terms::escrow(&self.client, self.at.channel, channel)?;
         let call = InvocationChannel::refundNonceCall { channelId: channel };
         let refund_nonce = self.client.call(self.at.channel, &call)?.saturating_to();
-        let escrow = Escrow {
-            balance: held.balance,
-            claimed: held.totalClaimed,
-            withdraw_at: withdrawal.initiatedAt.to(),
-            refund_nonce,
-        };
+        let escrow = Escrow { balance, claimed, withdraw_at, refund_nonce };
         keep(&mut self.write().channels, channel, escrow);
         Ok(escrow)
     }
@@ -430,7 +422,6 @@ fn read_hosting(client: &Client, at: &Addresses, id: u64) -> Result<Hosting> {
         return Err(Error::Refused(format!("there is no hosting {id}: the chain has {count}")));
     }
     let (model, version) = (found.modelId, found.version);
-    let time = U48::from(client.time()?);
     let floor = client.call(at.registry, &Registry::floorOfCall { modelId: model, asset: found.asset })?;
     let bond = client.call(at.gate, &Gate::bondOfCall { hostingId: hosting_id })?;
     let factor = client.call(at.parameters, &Parameters::getCall { parameter: BOND_FACTOR })?;
@@ -439,7 +430,7 @@ fn read_hosting(client: &Client, at: &Addresses, id: u64) -> Result<Hosting> {
         model,
         version,
         host: found.host,
-        signer: client.call(at.gate, &Gate::signerAtCall { hostingId: hosting_id, time })?,
+        signer: terms::signer_at(client, at.gate, hosting_id, client.time()?)?,
         asset: found.asset,
         price: found.price,
         level: ["open", "gated", "enclaved"].get(usize::from(found.level)).copied().unwrap_or("open"),

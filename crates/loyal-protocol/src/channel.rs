@@ -91,16 +91,7 @@ impl Channel {
     /// The terms, as the contract takes them.
     #[must_use]
     pub fn terms(&self) -> InvocationChannel::ChannelConfig {
-        let c = &self.config;
-        InvocationChannel::ChannelConfig {
-            payer: c.payer,
-            payerAuthorizer: c.payerAuthorizer,
-            receiver: c.receiver,
-            receiverAuthorizer: c.receiverAuthorizer,
-            token: c.token,
-            withdrawDelay: c.withdrawDelay,
-            salt: c.salt,
-        }
+        terms(&self.config)
     }
 
     /// Put an amount into the channel; an approval first, where there is none.
@@ -156,5 +147,19 @@ impl Channel {
 pub fn domain(chain_id: u64, contract: Address) -> Eip712Domain {
     eip712_domain! {
         name: "x402 Batch Settlement", version: "1", chain_id: chain_id, verifying_contract: contract,
+    }
+}
+
+/// A channel's terms, as the contract takes them.
+#[must_use]
+pub fn terms(config: &ChannelConfig) -> InvocationChannel::ChannelConfig {
+    InvocationChannel::ChannelConfig {
+        payer: config.payer,
+        payerAuthorizer: config.payerAuthorizer,
+        receiver: config.receiver,
+        receiverAuthorizer: config.receiverAuthorizer,
+        token: config.token,
+        withdrawDelay: config.withdrawDelay,
+        salt: config.salt,
     }
 }

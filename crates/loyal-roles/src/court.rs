@@ -2,9 +2,9 @@
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::{SolEvent as _, SolValue as _};
+use loyal_access::document::SignedReceipt;
 use loyal_protocol::contracts::*;
 use loyal_protocol::{Addresses, Asset, Client, Key, Step, Walk, message};
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -44,29 +44,6 @@ pub enum Kind {
     Leak = 6,
     /// A model that carries another's fingerprints.
     Ownership = 7,
-}
-
-/// A receipt with its signature, as its file holds it (`docs/protocol.md`: integers above 32 bits are decimal strings).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[allow(
-    missing_docs,
-    reason = "each field is the message's of its name (`loyal_protocol::message::Receipt`)"
-)]
-pub struct ReceiptFile {
-    pub invocation_id: B256,
-    pub hosting_id: String,
-    pub epoch: u32,
-    pub seq: u32,
-    pub request_hash: B256,
-    pub response_hash: B256,
-    pub trace_root: B256,
-    pub tokens_in: u32,
-    pub tokens_out: u32,
-    pub amount: String,
-    pub cumulative: String,
-    pub issued_at: String,
-    pub signature: Bytes,
 }
 
 /// A claim as it stands.
@@ -130,48 +107,17 @@ pub struct Finding {
     pub reason: String,
 }
 
-impl ReceiptFile {
-    /// The message and its signature.
-    ///
-    /// # Errors
-    /// A number is none.
-    pub fn message(&self) -> Result<(message::Receipt, Bytes)> {
-        fn number<T: std::str::FromStr>(name: &str, text: &str) -> Result<T> {
-            text.parse().map_err(|_| Error::refused(format!("{name} {text:?} is no decimal number")))
-        }
-        let receipt = message::Receipt {
-            invocationId: self.invocation_id,
-            hostingId: number("hostingId", &self.hosting_id)?,
-            epoch: self.epoch,
-            seq: self.seq,
-            requestHash: self.request_hash,
-            responseHash: self.response_hash,
-            traceRoot: self.trace_root,
-            tokensIn: self.tokens_in,
-            tokensOut: self.tokens_out,
-            amount: number("amount", &self.amount)?,
-            cumulative: number("cumulative", &self.cumulative)?,
-            issuedAt: number("issuedAt", &self.issued_at)?,
-        };
-        Ok((receipt, self.signature.clone()))
-    }
-}
-
 /// Evidence of a receipt that no report counts.
-///
-/// # Errors
-/// A number of the receipt is none.
-pub fn omitted(receipt: &ReceiptFile) -> Result<Bytes> {
-    Ok(receipt.message()?.abi_encode_params().into())
+#[must_use]
+pub fn omitted(signed: &SignedReceipt) -> Bytes {
+    (signed.receipt.clone(), signed.signature.clone()).abi_encode_params().into()
 }
 
 /// Evidence of two receipts with one number.
-///
-/// # Errors
-/// A number of a receipt is none.
-pub fn equivocation(one: &ReceiptFile, other: &ReceiptFile) -> Result<Bytes> {
-    let ((one, first), (other, second)) = (one.message()?, other.message()?);
-    Ok((one, first, other, second).abi_encode_params().into())
+#[must_use]
+pub fn equivocation(one: &SignedReceipt, other: &SignedReceipt) -> Bytes {
+    let (first, second) = (one.signature.clone(), other.signature.clone());
+    (one.receipt.clone(), first, other.receipt.clone(), second).abi_encode_params().into()
 }
 
 impl Claim {

@@ -3,7 +3,6 @@
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::SolEvent as _;
 use loyal_protocol::{Addresses, Asset, Client, Key, Step, Walk, contracts::*, message};
-use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 
@@ -104,44 +103,6 @@ pub enum Next {
     Ended,
     /// Nothing more can be rehearsed.
     Rehearsed,
-}
-
-/// A report of an epoch, as its file holds it (`docs/protocol.md`: integers above 32 bits are decimal strings).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ReportFile {
-    /// The hosting.
-    pub hosting_id: String,
-    /// The epoch.
-    pub epoch: u32,
-    /// How many invocations.
-    pub count: u32,
-    /// What they earned, in base units.
-    pub amount: String,
-    /// Tokens in and out.
-    pub tokens: String,
-    /// The top of the tree of receipts.
-    pub top: B256,
-}
-
-impl ReportFile {
-    /// The message that its signer signs.
-    ///
-    /// # Errors
-    /// A number is none.
-    pub fn message(&self) -> Result<message::UsageReport> {
-        let number = |name: &str, text: &str| {
-            text.parse::<u128>().map_err(|_| Error::refused(format!("{name} {text:?} is no decimal number")))
-        };
-        Ok(message::UsageReport {
-            hostingId: U256::from(number("hostingId", &self.hosting_id)?),
-            epoch: self.epoch,
-            count: self.count,
-            amount: number("amount", &self.amount)?,
-            tokens: number("tokens", &self.tokens)?,
-            top: self.top,
-        })
-    }
 }
 
 /// Opens a hosting, or goes on with one that was begun. `signer` signs the delivery and, later, receipts and reports.

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use alloy_primitives::{Address, Bytes, U256};
 use anyhow::{Context as _, bail};
 use clap::{Subcommand, ValueEnum};
+use loyal_access::document::{HandedReceipt, SignedReceipt};
 use loyal_protocol::{Asset, Walk};
-use loyal_roles::court::{self, Claim, Finding, Kind, ReceiptFile};
+use loyal_roles::court::{self, Claim, Finding, Kind};
 use serde_json::{Value, json};
 
 use crate::site::{self, Actor, Reached, Site};
@@ -228,8 +229,8 @@ fn open(args: &OpenArgs) -> anyhow::Result<()> {
     let receipts = args.receipts.iter().map(|path| receipt(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let evidence = match (&args.evidence, kind, &receipts[..]) {
         (Some(path), ..) => bytes(Some(path))?,
-        (None, Kind::Omitted, [one]) => court::omitted(one)?,
-        (None, Kind::Equivocation, [one, other]) => court::equivocation(one, other)?,
+        (None, Kind::Omitted, [one]) => court::omitted(one),
+        (None, Kind::Equivocation, [one, other]) => court::equivocation(one, other),
         (None, Kind::Omitted, _) => {
             bail!("omitted: give the one receipt that no report counts, with --receipt")
         }
@@ -284,8 +285,12 @@ fn on(
     say(&reached, site, &found, Some(site::steps_json(&taken)))
 }
 
-fn receipt(path: &Path) -> anyhow::Result<ReceiptFile> {
+/// A receipt: alone, or as a host hands it out, with its level.
+fn receipt(path: &Path) -> anyhow::Result<SignedReceipt> {
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    if let Ok(handed) = serde_json::from_str::<HandedReceipt>(&text) {
+        return Ok(handed.receipt);
+    }
     serde_json::from_str(&text).with_context(|| format!("{}: not a signed receipt", path.display()))
 }
 

@@ -17,7 +17,7 @@ use crate::clock::SystemClock;
 use crate::model::opened::{Kept, Opened};
 use crate::{output, stop};
 
-mod gated;
+mod gateway;
 mod hosting;
 
 /// What a host can do.
@@ -26,7 +26,7 @@ pub(crate) enum Verb {
     /// Serve a model over the OpenAI API, to everybody who reaches it (level "open").
     Serve(ServeArgs),
     /// Serve a hosting: answer whoever shows a credential and pays, redeem what is owed, report epochs.
-    Run(Box<gated::RunArgs>),
+    Run(Box<gateway::RunArgs>),
     /// Open a hosting: put up a bond for the right to serve a registered model and be paid.
     Open(hosting::OpenArgs),
     /// Raise a hosting's bond.
@@ -78,7 +78,7 @@ pub(crate) struct ServeArgs {
 pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
     match verb {
         Verb::Serve(args) => serve(&args),
-        Verb::Run(args) => gated::run(&args),
+        Verb::Run(args) => gateway::run(&args),
         Verb::Open(args) => hosting::open(&args),
         Verb::TopUp(args) => hosting::top_up(&args),
         Verb::Post(args) => hosting::post(&args),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use alloy_sol_types::Eip712Domain;
 use anyhow::{Context as _, bail};
-use loyal_access::dossier::Dossier;
+use loyal_access::verification::Verification;
 use loyal_access::wallet::Wallet;
 use loyal_protocol::message;
 use serde_json::{Value, json};
@@ -45,22 +45,22 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return wallet(args, domain);
     }
     let bytes = std::fs::read(&args.file).with_context(|| args.file.display().to_string())?;
-    let read = Dossier::read(&bytes, domain.as_ref());
-    let dossier = read.with_context(|| args.file.display().to_string())?;
+    let read = Verification::read(&bytes, domain.as_ref());
+    let verification = read.with_context(|| args.file.display().to_string())?;
     if args.json {
-        output::json(&to_json(&dossier))?;
+        output::json(&to_json(&verification))?;
     } else {
-        let mut rows = vec![("document", dossier.kind.to_owned())];
-        rows.extend(dossier.facts.iter().cloned());
+        let mut rows = vec![("document", verification.kind.to_owned())];
+        rows.extend(verification.facts.iter().cloned());
         rows.extend(
-            dossier
+            verification
                 .findings
                 .iter()
                 .map(|(what, is_so)| (if *is_so { "holds" } else { "FAILS" }, (*what).to_owned())),
         );
         output::pairs(&rows)?;
     }
-    match failed(&dossier) {
+    match failed(&verification) {
         Some(what) => bail!("{}: this does not hold: {what}", args.file.display()),
         None => Ok(()),
     }
@@ -85,11 +85,11 @@ fn wallet(args: &Args, domain: Option<Eip712Domain>) -> anyhow::Result<()> {
     let domain = domain.context("a wallet has a credential, which names the contracts")?;
     let (mut count, mut sum, mut bad) = (0_u64, 0_u128, Vec::new());
     Wallet::receipts(&args.file, |record| {
-        let dossier = Dossier::of_record(&record, &domain);
+        let verification = Verification::of_record(&record, &domain);
         let receipt = &record.receipt.receipt.receipt;
         count += 1;
         sum = sum.saturating_add(receipt.amount);
-        bad.extend(failed(&dossier).map(|what| (receipt.invocationId, what)));
+        bad.extend(failed(&verification).map(|what| (receipt.invocationId, what)));
         Ok(())
     })?;
     if args.json {
@@ -108,14 +108,14 @@ fn wallet(args: &Args, domain: Option<Eip712Domain>) -> anyhow::Result<()> {
     }
 }
 
-fn failed(dossier: &Dossier) -> Option<&'static str> {
-    dossier.findings.iter().find(|(_, is_so)| !is_so).map(|(what, _)| *what)
+fn failed(verification: &Verification) -> Option<&'static str> {
+    verification.findings.iter().find(|(_, is_so)| !is_so).map(|(what, _)| *what)
 }
 
-fn to_json(dossier: &Dossier) -> Value {
+fn to_json(verification: &Verification) -> Value {
     let facts: serde_json::Map<_, _> =
-        dossier.facts.iter().map(|(name, text)| ((*name).to_owned(), json!(text))).collect();
+        verification.facts.iter().map(|(name, text)| ((*name).to_owned(), json!(text))).collect();
     let findings: Vec<_> =
-        dossier.findings.iter().map(|(what, is_so)| json!({ "what": what, "holds": is_so })).collect();
-    json!({ "document": dossier.kind, "isGood": dossier.is_good(), "facts": facts, "findings": findings })
+        verification.findings.iter().map(|(what, is_so)| json!({ "what": what, "holds": is_so })).collect();
+    json!({ "document": verification.kind, "isGood": verification.is_good(), "facts": facts, "findings": findings })
 }

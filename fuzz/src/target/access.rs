@@ -2,17 +2,17 @@
 
 use alloy_primitives::{Address, B256, U256};
 use loyal_access::document::{self, CredentialFile, SignedCredential};
-use loyal_access::dossier::Dossier;
 use loyal_access::payment::PaymentRequired;
 use loyal_access::terms::Terms;
+use loyal_access::verification::Verification;
 use loyal_access::wallet::{Caps, Entry, Wallet};
 use loyal_protocol::{Key, message};
 
 use super::{FOLDER, HELD_BYTES_BASE, Target};
 
-pub(super) const DOSSIER: Target = Target {
-    name: "dossier",
-    run: dossier,
+pub(super) const VERIFICATION: Target = Target {
+    name: "verification",
+    run: verification,
     dictionary: &[
         "loyal-credential",
         "credential",
@@ -60,9 +60,9 @@ pub(super) const WALLET: Target = Target {
     held_bytes_base: HELD_BYTES_BASE,
 };
 
-fn dossier(bytes: &[u8]) -> Result<(), String> {
+fn verification(bytes: &[u8]) -> Result<(), String> {
     let domain = message::domain(31_337, Address::with_last_byte(1));
-    let found = Dossier::read(bytes, Some(&domain)).map_err(|error| error.to_string())?;
+    let found = Verification::read(bytes, Some(&domain)).map_err(|error| error.to_string())?;
     let _ = found.is_good();
     Ok(())
 }

@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, U256};
+use loyal_access::document::{Report, SignedReceipt};
 use loyal_protocol::Key;
 use loyal_protocol::keystore::{Salt, address_of};
-use loyal_roles::court::ReceiptFile;
-use loyal_roles::hosting::ReportFile;
+use loyal_protocol::message::Receipt;
 use loyal_roles::owner::Registration;
 
 use super::{HELD_BYTES_BASE, Target, file};
@@ -94,8 +94,7 @@ fn make_registration() -> Vec<u8> {
 }
 
 fn report(bytes: &[u8]) -> Result<(), String> {
-    let report: ReportFile = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    report.message().map_err(|error| error.to_string())?;
+    serde_json::from_slice::<Report>(bytes).map_err(|error| error.to_string())?;
     Ok(())
 }
 
@@ -106,28 +105,27 @@ fn make_report() -> Vec<u8> {
 }
 
 fn receipt(bytes: &[u8]) -> Result<(), String> {
-    let receipt: ReceiptFile = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    receipt.message().map_err(|error| error.to_string())?;
+    serde_json::from_slice::<SignedReceipt>(bytes).map_err(|error| error.to_string())?;
     Ok(())
 }
 
 fn make_receipt() -> Vec<u8> {
     let hash = B256::repeat_byte(9);
-    let made = ReceiptFile {
-        invocation_id: hash,
-        hosting_id: "1".to_owned(),
+    let receipt = Receipt {
+        invocationId: hash,
+        hostingId: U256::from(1),
         epoch: 2,
         seq: 3,
-        request_hash: hash,
-        response_hash: hash,
-        trace_root: hash,
-        tokens_in: 4,
-        tokens_out: 5,
-        amount: "6".to_owned(),
-        cumulative: "7".to_owned(),
-        issued_at: "8".to_owned(),
-        signature: hash.to_vec().into(),
+        requestHash: hash,
+        responseHash: hash,
+        traceRoot: hash,
+        tokensIn: 4,
+        tokensOut: 5,
+        amount: 6,
+        cumulative: 7,
+        issuedAt: 8,
     };
+    let made = SignedReceipt { receipt, signature: hash.to_vec().into() };
     serde_json::to_vec(&made).expect("a receipt has only string keys")
 }
 

@@ -2,7 +2,7 @@
 
 use alloy_primitives::B256;
 use loyal_protocol::contracts::InvocationChannel;
-use loyal_protocol::{Client, Outcome, Step, Walk};
+use loyal_protocol::{Client, Outcome, Step, Walk, channel};
 
 use super::audit::Audit;
 use super::{Ask, Caller, Inner};
@@ -331,7 +331,7 @@ impl Wallet {
         let account = self.account(channel)?.clone();
         let (balance, claimed, ready_at) = chain_state(walk.client, site.channel, channel, &account)?;
         let rest = balance.saturating_sub(claimed.max(account.charged));
-        let config = terms_of(&account);
+        let config = channel::terms(&account.terms.0);
         if ready_at != 0 && walk.client.time()? < ready_at {
             self.note(walk.client, &site, channel)?;
             return Ok(Withdrawal::Asked { amount: rest, ready_at });
@@ -368,18 +368,5 @@ impl Wallet {
         let is_deposit_over = payer::is_deposit_over(client, &account, channel, client.time()?)?;
         self.write(Entry::Funded { channel, balance, claimed, withdraw_at, is_deposit_over })?;
         Ok(self.account(channel)?.clone())
-    }
-}
-
-fn terms_of(account: &Account) -> InvocationChannel::ChannelConfig {
-    let c = &account.terms.0;
-    InvocationChannel::ChannelConfig {
-        payer: c.payer,
-        payerAuthorizer: c.payerAuthorizer,
-        receiver: c.receiver,
-        receiverAuthorizer: c.receiverAuthorizer,
-        token: c.token,
-        withdrawDelay: c.withdrawDelay,
-        salt: c.salt,
     }
 }

@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use super::showing::{Means, Shown};
 use super::{Gate, Refused};
 use crate::admission::{Chainside as _, Refusal};
+use crate::books::Hindrance;
 use crate::document::decimal;
-use crate::ledger::Hindrance;
 use crate::payment::{self, Extra, PaymentRequired, Requirements, Resource, VoucherState};
 use crate::view::Hosting;
 use crate::{Error, Result};
@@ -137,7 +137,7 @@ impl Gate {
     /// The chain's.
     pub fn terms(&self) -> Result<Value> {
         let mut info = self.info();
-        let required = self.required(Self::nobody(), None)?;
+        let required = self.required(Address::ZERO, None)?;
         info["accepts"] = serde_json::to_value(required.accepts).unwrap_or_default();
         Ok(info)
     }
@@ -190,7 +190,7 @@ impl Gate {
     /// The answer to a request without payment.
     pub(super) async fn unpaid(self: &Arc<Self>, headers: &HeaderMap) -> Box<Refused> {
         let builder = match super::showing::builder(headers) {
-            Ok(builder) => builder.unwrap_or_else(Self::nobody),
+            Ok(builder) => builder.unwrap_or_default(),
             Err(refused) => return refused,
         };
         let gate = Arc::clone(self);
@@ -245,7 +245,7 @@ impl Gate {
         if ceiling == charged.saturating_add(self.settings.price.ceiling) {
             return None;
         }
-        let voucher = self.ledger.account(id).map(|account| VoucherState {
+        let voucher = self.books.account(id).map(|account| VoucherState {
             signed_max_claimable: account.voucher.max_claimable_amount,
             signature: account.voucher.signature,
         });
@@ -257,6 +257,7 @@ impl Gate {
             Hindrance::Nonce => self.refused(shown, Refusal::NonceUsed),
             Hindrance::Spend => self.refused(shown, Refusal::SpendExhausted),
             Hindrance::Exposure => self.refused(shown, Refusal::Exposure),
+            Hindrance::Stale => self.refused(shown, Refusal::VoucherInvalid),
             Hindrance::Busy => Refused::channel_busy(),
         }
     }

@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, U256};
-use alloy_sol_types::{Eip712Domain, SolValue as _, eip712_domain, sol};
-use loyal_protocol::channel::ChannelConfig;
+use alloy_sol_types::{SolValue as _, sol};
+use loyal_protocol::channel::{self, ChannelConfig};
 use loyal_protocol::contracts::InvocationChannel;
 use loyal_protocol::{Addresses, Client, Key, message};
 
 use super::Gate;
 use crate::Result;
 use crate::admission::{Chainside as _, Paying};
-use crate::payment::{Deposit, ExactPayment};
+use crate::payment::{self, Deposit, ExactPayment};
 use crate::view::Unknown;
 
 /// A signed transfer must be good for at least this long: a transaction takes its time.
@@ -55,7 +55,7 @@ impl Relay {
             signed.signature.clone(),
         );
         let call = InvocationChannel::depositCall {
-            config: terms(config),
+            config: channel::terms(config),
             amount: deposit.amount,
             collector: self.at.authorization_collector,
             collectorData: data.abi_encode_params().into(),
@@ -91,7 +91,7 @@ impl Gate {
         }
         let signed = &exact.authorization;
         let (client, asset) = (self.view.client(), self.view.hosting().asset);
-        let domain = asset_domain(&self.asset.name, &self.asset.version, client.chain_id(), asset);
+        let domain = payment::asset_domain(&self.asset.name, &self.asset.version, client.chain_id(), asset);
         let typed = TransferWithAuthorization {
             from: signed.from,
             to: signed.to,
@@ -115,24 +115,5 @@ impl Gate {
             is_good: is_signed && !is_used && in_time,
             balance: held.saturating_to(),
         })
-    }
-}
-
-fn asset_domain(name: &str, version: &str, chain_id: u64, asset: Address) -> Eip712Domain {
-    eip712_domain! {
-        name: name.to_owned(), version: version.to_owned(), chain_id: chain_id, verifying_contract: asset,
-    }
-}
-
-/// A channel's terms, as the contract takes them.
-pub(crate) fn terms(config: &ChannelConfig) -> InvocationChannel::ChannelConfig {
-    InvocationChannel::ChannelConfig {
-        payer: config.payer,
-        payerAuthorizer: config.payerAuthorizer,
-        receiver: config.receiver,
-        receiverAuthorizer: config.receiverAuthorizer,
-        token: config.token,
-        withdrawDelay: config.withdrawDelay,
-        salt: config.salt,
     }
 }

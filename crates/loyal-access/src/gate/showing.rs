@@ -9,20 +9,11 @@ use loyal_protocol::message;
 
 use super::{Gate, Refused};
 use crate::admission::{Chainside, Refusal, Served, Term};
-use crate::document::{self, SignedCredential, SignedInvocation};
-use crate::ledger::Reservation;
+use crate::books::Reservation;
+use crate::document::{self, BUILDER, CREDENTIAL, INVOCATION, SALT, SignedCredential, SignedInvocation};
 use crate::payment::{self, BatchKind, BatchPayment, ExactPayment, Payment, PaymentPayload};
 use crate::request::Request;
 use crate::view::{Known, Unknown};
-
-/// The header of a credential.
-pub(crate) const LOYAL_CREDENTIAL: &str = "loyal-credential";
-/// The header of an invocation.
-pub(crate) const LOYAL_INVOCATION: &str = "loyal-invocation";
-/// The header of the salt that hides a request's hash.
-pub(crate) const LOYAL_SALT: &str = "loyal-salt";
-/// The header of whoever brought the invocation.
-pub(crate) const LOYAL_BUILDER: &str = "loyal-builder";
 
 /// Credentials that are kept as they were read.
 const CREDENTIALS_MAX: usize = 16_384;
@@ -55,7 +46,11 @@ pub(super) enum Means {
 
 impl Shown {
     pub(super) fn reservation(&self, ceiling: u128) -> Reservation {
-        Reservation::of(&self.invocation.invocation, ceiling)
+        let charged = match &*self.means {
+            Means::Channel(batch) => Some(batch.voucher.max_claimable_amount.saturating_sub(ceiling)),
+            Means::Transfer(_) => None,
+        };
+        Reservation::of(&self.invocation.invocation, ceiling, charged)
     }
 
     pub(super) fn transaction(&self) -> Option<B256> {
@@ -72,10 +67,10 @@ impl Gate {
             document::read_header("PAYMENT-SIGNATURE", one(headers, payment::PAYMENT_SIGNATURE)?)
                 .map_err(|error| malformed(error.to_string()))?;
         let means = self.means(payload).map_err(malformed)?;
-        let text = one(headers, LOYAL_CREDENTIAL)?;
+        let text = one(headers, CREDENTIAL)?;
         let (credential, credential_id, credential_key) = self.credential(text)?;
         let invocation: SignedInvocation =
-            document::read_header("LOYAL-INVOCATION", one(headers, LOYAL_INVOCATION)?)
+            document::read_header("LOYAL-INVOCATION", one(headers, INVOCATION)?)
                 .map_err(|error| malformed(error.to_string()))?;
         let hosting = self.view.hosting().id;
         if invocation.invocation.hostingId != U256::from(hosting) {
@@ -84,7 +79,7 @@ impl Gate {
                 "the invocation names hosting {named}; this is hosting {hosting}"
             )));
         }
-        let salt = one(headers, LOYAL_SALT)?;
+        let salt = one(headers, SALT)?;
         let salt = std::str::from_utf8(salt).ok().and_then(|text| text.trim().parse().ok());
         let salt: B256 =
             salt.ok_or_else(|| malformed("LOYAL-SALT: 0x and 64 hexadecimal digits".to_owned()))?;
@@ -176,7 +171,7 @@ impl Credentials {
 
 /// The builder that a request names.
 pub(super) fn builder(headers: &HeaderMap) -> Result<Option<Address>, Box<Refused>> {
-    let Some(value) = headers.get(LOYAL_BUILDER) else { return Ok(None) };
+    let Some(value) = headers.get(BUILDER) else { return Ok(None) };
     let builder = value.to_str().ok().and_then(|text| text.trim().parse().ok());
     builder.map(Some).ok_or_else(|| {
         Refused::because(Refusal::Malformed, "LOYAL-BUILDER: 0x and 40 hexadecimal digits".to_owned())

@@ -65,7 +65,7 @@ async fn answer(gate: Arc<Gate>, request: Request<Incoming>) -> Response<Full<By
     }
 }
 
-async fn host(gate: Arc<Gate>) -> String {
+pub(crate) async fn host(gate: Arc<Gate>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -138,7 +138,7 @@ async fn the_caller_pays_the_gate_and_both_books_agree() {
     assert_eq!(book.channels.len(), 2, "each builder has a till of its own");
     for (channel, account) in &book.channels {
         assert_eq!(account.charged, 25 * cost);
-        assert_eq!(gate.ledger().account(*channel).unwrap().charged, account.charged);
+        assert_eq!(gate.books().account(*channel).unwrap().charged, account.charged);
         assert_eq!(account.balance % PRICE, 0);
         assert!(account.balance >= account.charged && account.balance <= 25 * cost + 11 * PRICE);
     }

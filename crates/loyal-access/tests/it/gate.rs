@@ -2,11 +2,15 @@
 
 use alloy_primitives::{B256, U256};
 use loyal_access::admission::Refusal;
+use loyal_access::books::{Books, Caps, Hindrance, Reservation};
 use loyal_access::document::HandedReceipt;
 use loyal_access::gate::{Gate, Outcome, Refused, Reply, Settled};
 use loyal_access::payment::code;
+use loyal_access::redemption;
 use loyal_access::request::response_hash;
-use loyal_protocol::contracts::{CredentialRegistry, InvocationChannel};
+use loyal_protocol::Walk;
+use loyal_protocol::contracts::{self, CredentialRegistry, InvocationChannel};
+use loyal_protocol::walk::Taken;
 use loyal_types::tree::Entry;
 use std::sync::Arc;
 
@@ -59,7 +63,7 @@ fn invocations_are_charged_in_a_row_and_leave_receipts_that_prove() {
         receipts.push(settled.receipt.receipt.clone());
     }
     let epoch = receipts[0].receipt.epoch;
-    let report = gate.ledger().report(epoch, true).unwrap();
+    let report = gate.books().report(epoch, true).unwrap();
     assert_eq!((report.count, report.amount, report.tokens), (5, 5 * COST, 150));
     let tree = loyal_types::Tree::new(
         &receipts
@@ -74,9 +78,9 @@ fn invocations_are_charged_in_a_row_and_leave_receipts_that_prove() {
     .unwrap();
     for (seq, receipt) in (0..).zip(&receipts) {
         let digest = loyal_types::Hash(receipt.id(&town.domain()).0);
-        let proof = gate.ledger().proof(epoch, seq).unwrap().unwrap();
+        let proof = gate.books().proof(epoch, seq).unwrap().unwrap();
         assert!(proof.verify(&Entry { digest, amount: COST, tokens: 30 }, tree.root()));
-        let kept = gate.ledger().kept(epoch, seq).unwrap().unwrap();
+        let kept = gate.books().kept(epoch, seq).unwrap().unwrap();
         assert_eq!(&kept.receipt, receipt);
         assert_eq!(kept.credential.unwrap().issuer, town.address("owner"));
     }
@@ -85,7 +89,7 @@ fn invocations_are_charged_in_a_row_and_leave_receipts_that_prove() {
     let Outcome::Admitted(admitted) = admit(&gate, &town, &late) else { panic!("not admitted") };
     assert!(wait(admitted.settle(REPLY)).unwrap_err().to_string().contains("reported already"));
     // What was redeemed is what the newest voucher allows and the host charged.
-    let account = gate.ledger().account(channel.id()).unwrap();
+    let account = gate.books().account(channel.id()).unwrap();
     assert_eq!((account.charged, account.voucher.max_claimable_amount), (charged, charged - COST + PRICE));
 }
 
@@ -120,7 +124,7 @@ fn a_retry_gets_the_same_reply_and_pays_nothing() {
     let gate = town.gate(folder.path());
     let refused = refused(&gate, &town, &attempt);
     assert_eq!((refused.code, refused.status, refused.receipt), ("reply_gone", 409, Some(first)));
-    assert_eq!(gate.ledger().account(channel.id()).unwrap().charged, COST);
+    assert_eq!(gate.books().account(channel.id()).unwrap().charged, COST);
 }
 
 #[test]
@@ -219,11 +223,11 @@ fn what_is_owed_stays_below_the_caps() {
     let second = answered(&gate, &town, &attempt);
     let (first, second) = (first.receipt.receipt.receipt, second.receipt.receipt.receipt);
     assert_eq!((second.epoch, second.seq), (first.epoch + 1, 0));
-    assert_eq!(gate.ledger().report(first.epoch, false).unwrap().hostingId, U256::from(town.hosting));
+    assert_eq!(gate.books().report(first.epoch, false).unwrap().hostingId, U256::from(town.hosting));
     drop(gate);
     let gate = town.gate(folder.path());
-    assert_eq!(gate.ledger().epochs(), [first.epoch, second.epoch]);
-    assert_eq!(gate.ledger().account(channel.id()).unwrap().charged, 2 * COST);
+    assert_eq!(gate.books().epochs(), [first.epoch, second.epoch]);
+    assert_eq!(gate.books().account(channel.id()).unwrap().charged, 2 * COST);
 }
 
 #[test]
@@ -247,4 +251,106 @@ fn a_credential_known_under_one_signature_is_nobodys_under_another() {
     let outcome = wait(gate.admit(&headers, forged.body.as_bytes()));
     let Outcome::Refused(refused) = outcome else { panic!("not refused") };
     assert_eq!(refused.refusal, Some(Refusal::CredentialSignature));
+}
+
+fn redeem(gate: &Gate, town: &Town) -> usize {
+    let owed = redemption::owed(gate).unwrap();
+    let mut quiet = |_: &Taken| ();
+    let mut walk = Walk::begin(&town.client, town.key("host"), false, &mut quiet).unwrap();
+    redemption::redeem(&mut walk, gate, &owed).unwrap();
+    owed.len()
+}
+
+#[test]
+fn lost_books_go_on_where_the_chain_stands() {
+    let (town, folder, other) = (Town::open(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let channel = town.channel(0);
+    town.fund(&channel, 10 * PRICE);
+    {
+        let gate = town.gate(folder.path());
+        answered(&gate, &town, &Attempt::new(&town, &channel, (1, 0)));
+        answered(&gate, &town, &Attempt::new(&town, &channel, (2, COST)));
+        assert_eq!(redeem(&gate, &town), 1);
+        assert_eq!(redeem(&gate, &town), 0, "nothing is redeemed twice");
+    }
+    // Another folder knows nothing; what was redeemed is what was charged.
+    let gate = town.gate(other.path());
+    let fresh = refused(&gate, &town, &Attempt::new(&town, &channel, (3, 0)));
+    let state = fresh.payment.unwrap().accepts[0].extra.channel_state.unwrap();
+    assert_eq!(state.charged_cumulative_amount, 2 * COST);
+    let settled = answered(&gate, &town, &Attempt::new(&town, &channel, (3, 2 * COST)));
+    assert_eq!(settled.receipt.receipt.receipt.cumulative, 3 * COST);
+    assert_eq!(redeem(&gate, &town), 1);
+    assert_eq!(gate.view().escrow(channel.id()).unwrap().claimed, 3 * COST);
+}
+
+#[test]
+fn a_voucher_that_was_judged_before_another_was_charged_reserves_nothing() {
+    let (town, folder) = (Town::open(), tempfile::tempdir().unwrap());
+    let gate = town.gate(folder.path());
+    let channel = town.channel(0);
+    town.fund(&channel, 10 * PRICE);
+    answered(&gate, &town, &Attempt::new(&town, &channel, (1, 0)));
+    let late = Attempt::new(&town, &channel, (2, 0));
+    let (credential, invocation, ..) = late.signed(&town);
+    let caps = Caps::of(&credential.credential, 0);
+    let reservation = Reservation::of(&invocation.invocation, PRICE, Some(0));
+    assert_eq!(gate.books().reserve(&reservation, &caps), Err(Hindrance::Stale));
+    let next = Reservation { charged: Some(COST), ..reservation };
+    assert_eq!(gate.books().reserve(&next, &caps), Ok(()));
+}
+
+#[test]
+fn who_signs_no_more_and_who_signed_something_else_get_nothing() {
+    let (town, folder) = (Town::open(), tempfile::tempdir().unwrap());
+    let gate = town.gate(folder.path());
+    let channel = town.channel(0);
+    town.fund(&channel, 10 * PRICE);
+    let attempt = Attempt::new(&town, &channel, (1, 0));
+    answered(&gate, &town, &attempt);
+    // The id of an invocation is no key to its reply: its signature is.
+    let forged = Attempt { holder: "stranger", ..attempt };
+    assert_eq!(refused(&gate, &town, &forged).refusal, Some(Refusal::InvocationSignature));
+    let hosting = U256::from(town.hosting);
+    let call = contracts::Gate::rotateSignerCall { hostingId: hosting, signer: town.address("stranger") };
+    town.send("host", town.at.gate, &call);
+    gate.follow().unwrap();
+    let refused = refused(&gate, &town, &Attempt::new(&town, &channel, (2, COST)));
+    assert_eq!(refused.refusal, Some(Refusal::HostingInactive));
+}
+
+#[test]
+fn a_torn_end_is_set_aside_and_other_damage_is_named() {
+    let (town, folder) = (Town::open(), tempfile::tempdir().unwrap());
+    let channel = town.channel(0);
+    town.fund(&channel, 10 * PRICE);
+    let epoch = {
+        let gate = town.gate(folder.path());
+        let first = answered(&gate, &town, &Attempt::new(&town, &channel, (1, 0)));
+        answered(&gate, &town, &Attempt::new(&town, &channel, (2, COST)));
+        first.receipt.receipt.receipt.epoch
+    };
+    let log = folder.path().join(format!("epoch-{epoch:010}.log"));
+    let whole = std::fs::read(&log).unwrap();
+    // Cut anywhere, what is whole before the cut is kept, and what is not stands beside it.
+    for cut in [0, 5, whole.len() / 3, whole.len() - 1] {
+        std::fs::write(&log, &whole[..cut]).unwrap();
+        let gate = town.gate(folder.path());
+        let (amount, count) = gate.books().turnover(epoch);
+        assert_eq!(amount, COST * u128::from(count));
+        assert!(count < 2);
+        drop(gate);
+        let kept = std::fs::read(&log).unwrap().len();
+        let aside = folder.path().join(format!("epoch-{epoch:010}.torn-{kept}"));
+        assert_eq!(kept + aside.metadata().map_or(0, |file| file.len() as usize), cut, "cut at {cut}");
+        let _ = std::fs::remove_file(aside);
+    }
+    // Two processes do not keep one set of books, and one hosting's are not another's.
+    std::fs::write(&log, &whole).unwrap();
+    let gate = town.gate(folder.path());
+    let twice = Books::open(folder.path(), town.hosting).unwrap_err().to_string();
+    assert!(twice.contains("another process keeps these books"), "{twice}");
+    drop(gate);
+    let other = Books::open(folder.path(), town.hosting + 1).unwrap_err().to_string();
+    assert!(other.contains(&format!("of hosting {}", town.hosting)), "{other}");
 }

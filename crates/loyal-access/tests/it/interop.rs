@@ -49,16 +49,19 @@ fn python() -> &'static Path {
 
 fn npm() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    FOLDER.get_or_init(|| {
-        installed("openai-npm", NPM, |folder| {
-            std::fs::write(folder.join("package.json"), NPM).unwrap();
-            let flags = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
-            Command::new("npm").args(flags).current_dir(folder).status().is_ok_and(|status| status.success())
-        })
+    FOLDER.get_or_init(|| npm_installed("openai-npm", NPM))
+}
+
+/// Packages of npm in a folder of their own; `wanted` is its `package.json`.
+pub(crate) fn npm_installed(name: &str, wanted: &str) -> PathBuf {
+    installed(name, wanted, |folder| {
+        std::fs::write(folder.join("package.json"), wanted).unwrap();
+        let flags = ["install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"];
+        Command::new("npm").args(flags).current_dir(folder).status().is_ok_and(|status| status.success())
     })
 }
 
-async fn ran(mut command: Command) -> Value {
+pub(crate) async fn ran(mut command: Command) -> Value {
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256, U256, keccak256};
+use alloy_primitives::{Address, B256, U256, address, keccak256};
 use alloy_sol_types::{SolCall, SolValue as _};
 use hyper::HeaderMap;
+use loyal_access::books::Books;
 use loyal_access::document::{self, SignedCredential, SignedInvocation};
 use loyal_access::gate::{Gate, Price, Settings};
-use loyal_access::ledger::Ledger;
 use loyal_access::payment::{
     BATCH, BatchKind, BatchPayment, Extra, PAYMENT_SIGNATURE, Payment, PaymentPayload, Requirements,
     SignedVoucher,
@@ -24,7 +24,7 @@ use loyal_protocol::contracts::{
     self, Beacon, CredentialRegistry, GenesisVesting, LoyalCurrency, ModelFactory, Parameters, Registry,
 };
 use loyal_protocol::deploy::{Plan, deploy};
-use loyal_protocol::devnet::{Accounts, Chain, Genesis, Store};
+use loyal_protocol::devnet::{Accounts, Allocation, Chain, Genesis, Store};
 use loyal_protocol::message::{self, Credential, Invocation};
 use loyal_protocol::rpc::Rpc;
 use loyal_protocol::{Addresses, Asset, Channel, Client, Key};
@@ -34,6 +34,9 @@ use serde_json::{Value, json};
 pub(crate) const LOYAL: u128 = 1_000_000_000_000_000_000;
 pub(crate) const DAY: u64 = 86_400;
 pub(crate) const PRICE: u128 = LOYAL / 500;
+/// Where x402 has its escrow and its collector of ERC-3009 deposits (`scheme_batch_settlement_evm.md`).
+const STANDARD_ESCROW: Address = address!("4020074e9dF2ce1deE5A9C1b5c3f541D02a10003");
+const STANDARD_COLLECTOR: Address = address!("4020806089470a89826cB9fB1f4059150b550004");
 const START: u64 = 1_800_000_000;
 const PEOPLE: [&str; 6] = ["owner", "host", "signer", "user", "builder", "stranger"];
 pub(crate) const BODY: &str = r#"{"model":"m","messages":[{"role":"user","content":"Hi"}],"max_tokens":8}"#;
@@ -66,8 +69,36 @@ pub(crate) struct Town {
 
 impl Town {
     pub(crate) fn open() -> Self {
+        Self::open_with(BTreeMap::new(), None)
+    }
+
+    /// A town whose escrow and collector of deposits stand where the standard has them on every chain.
+    pub(crate) fn standard() -> Self {
+        let plain = Self::open();
+        let code = |at: Address| plain.client.code(at).unwrap();
+        // The collector knows its escrow by an immutable value in its code.
+        let collector = code(plain.at.authorization_collector).to_vec();
+        let mut collector: Vec<u8> = collector;
+        let known = plain.at.channel;
+        let places: Vec<usize> =
+            (0..collector.len() - 20).filter(|&at| collector[at..at + 20] == known[..]).collect();
+        assert!(!places.is_empty());
+        for at in places {
+            collector[at..at + 20].copy_from_slice(STANDARD_ESCROW.as_slice());
+        }
+        let accounts = [(STANDARD_ESCROW, code(known)), (STANDARD_COLLECTOR, collector.into())];
+        let accounts =
+            accounts.map(|(at, code)| (at, Allocation { code, nonce: 1, ..Allocation::default() }));
+        let mut town = Self::open_with(accounts.into(), Some(STANDARD_ESCROW));
+        town.at.authorization_collector = STANDARD_COLLECTOR;
+        town
+    }
+
+    fn open_with(more: BTreeMap<Address, Allocation>, channel: Option<Address>) -> Self {
         let accounts = Accounts::derive(&[7; 32], PEOPLE.len());
-        let genesis = Genesis::development(&accounts.addresses(), U256::from(100 * LOYAL), START - 10 * DAY);
+        let mut genesis =
+            Genesis::development(&accounts.addresses(), U256::from(100 * LOYAL), START - 10 * DAY);
+        genesis.accounts.extend(more);
         let clock = Arc::new(HandClock { seconds: START.into() });
         let chain = Arc::new(Chain::open(Store::in_memory().unwrap(), genesis, clock.clone()).unwrap());
         let keys = PEOPLE.into_iter().zip(&accounts.accounts);
@@ -81,7 +112,7 @@ impl Town {
             delay_seconds: 2 * DAY,
             genesis_time: START - 10 * DAY,
             beneficiaries: [owner; 5],
-            channel: None,
+            channel,
         };
         let at = deploy(&client, &keys["owner"], &plan).unwrap();
         let mut town = Self { client, at, clock, model: U256::ZERO, hosting: 0, keys };
@@ -97,6 +128,12 @@ impl Town {
         let call = CredentialRegistry::setIssuerCall { modelId: town.model, issuer, allowed: true };
         town.send("owner", at.credentials, &call);
         town
+    }
+
+    /// The secret of somebody's key, for programs that are not ours.
+    pub(crate) fn secret(name: &str) -> B256 {
+        let index = PEOPLE.iter().position(|one| *one == name).unwrap();
+        Accounts::derive(&[7; 32], PEOPLE.len()).accounts[index].secret
     }
 
     pub(crate) fn key(&self, name: &str) -> &Key {
@@ -288,9 +325,9 @@ impl Town {
             issuer_url: None,
             url: "http://127.0.0.1:1/v1".to_owned(),
         };
-        let ledger = Ledger::open(folder, self.hosting).unwrap();
+        let books = Books::open(folder, self.hosting).unwrap();
         let keys = (self.key("signer").clone(), Some(self.key("host").clone()));
-        Arc::new(Gate::open(view, ledger, keys, settings, clock).unwrap())
+        Arc::new(Gate::open(view, books, keys, settings, clock).unwrap())
     }
 }
 

@@ -4,7 +4,6 @@
 mod admission;
 mod bridge;
 mod caller;
-mod dossier;
 mod double;
 mod gate;
 mod interop;
@@ -13,4 +12,6 @@ mod kit;
 #[allow(dead_code, clippy::print_stdout, reason = "the example uses all of it")]
 mod market;
 mod sidecar;
+mod verification;
 mod wallet;
+mod x402;

@@ -20,7 +20,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use loyal_access::Gate;
-use loyal_access::document::{self, HandedReceipt};
+use loyal_access::document::{self, HandedReceipt, RECEIPT};
 use loyal_access::gate::{Outcome, Refused};
 use loyal_access::payment::{PAYMENT_REQUIRED, PAYMENT_RESPONSE};
 use loyal_protocol::contracts;
@@ -33,8 +33,6 @@ pub use upstream::Upstream;
 use super::{Drain, Model, Settings, answer};
 use crate::error::{Error, Result};
 
-/// The header of a receipt.
-const RECEIPT: HeaderName = HeaderName::from_static("loyal-receipt");
 /// Invocations judged or answered at the same time; more wait outside.
 const UNDER_WAY_MAX: usize = 8_192;
 
@@ -192,7 +190,7 @@ fn refuse(refused: &Refused) -> Response {
         put(headers, HeaderName::from_static(PAYMENT_REQUIRED), &document::header(payment));
     }
     if let Some(receipt) = &refused.receipt {
-        put(headers, RECEIPT, &document::header(receipt));
+        put(headers, HeaderName::from_static(RECEIPT), &document::header(receipt));
     }
     if let Some(seconds) = refused.retry_after {
         headers.insert(axum::http::header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -212,7 +210,7 @@ fn receive(
     payment: Option<&loyal_access::payment::Settlement>,
 ) {
     let headers = response.headers_mut();
-    put(headers, RECEIPT, &document::header(receipt));
+    put(headers, HeaderName::from_static(RECEIPT), &document::header(receipt));
     if let Some(payment) = payment {
         put(headers, HeaderName::from_static(PAYMENT_RESPONSE), &document::header(payment));
     }
@@ -278,15 +276,15 @@ async fn receipt(State(gateway): State<Arc<Gateway>>, Path(invocation): Path<Str
 
 fn receipt_of(gate: &Gate, invocation: &str) -> Result<Option<Value>> {
     let Ok(invocation) = invocation.parse::<B256>() else { return Ok(None) };
-    let Some((epoch, seq)) = gate.ledger().place_of(invocation) else { return Ok(None) };
-    let Some(kept) = gate.ledger().kept(epoch, seq)? else { return Ok(None) };
+    let Some((epoch, seq)) = gate.books().place_of(invocation) else { return Ok(None) };
+    let Some(kept) = gate.books().kept(epoch, seq)? else { return Ok(None) };
     let hosting = alloy_primitives::U256::from(gate.view().hosting().id);
     let call = contracts::Gate::reportOfCall { hostingId: hosting, epoch };
     let posted = gate.view().client().call(gate.view().at().gate, &call);
     let inclusion = match posted {
         Ok(report) if report.postedAt != 0 => {
-            let report = gate.ledger().report(epoch, false)?;
-            json!({ "proof": gate.ledger().proof(epoch, seq)?, "report": document::Report { report } })
+            let report = gate.books().report(epoch, false)?;
+            json!({ "proof": gate.books().proof(epoch, seq)?, "report": document::Report { report } })
         }
         _ => Value::Null,
     };
@@ -314,7 +312,7 @@ async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
         let _ = writeln!(text, "# TYPE loyal_host_{name}_total counter\nloyal_host_{name}_total {count}");
     }
     let epoch = gateway.gate.view().epoch(gateway.gate.now());
-    let (amount, count) = gateway.gate.ledger().turnover(epoch);
+    let (amount, count) = gateway.gate.books().turnover(epoch);
     let under_way = gateway.under_way.load(Ordering::Relaxed);
     for (name, value) in [
         ("under_way", under_way as u128),

@@ -45,8 +45,15 @@ pub struct Turn {
 /// Takes a turn each second until `drain` begins, then redeems what is left; `tell` hears of each turn in which something
 /// was done or failed.
 pub fn run(mut keeper: Keeper, clock: &dyn Clock, drain: &Drain, tell: &mut dyn FnMut(&Turn)) {
+    let mut failed_before = Vec::new();
     while !drain.has_begun() {
-        let turn = keeper.turn(clock);
+        let mut turn = keeper.turn(clock);
+        // A chain that is down for an hour is said once.
+        if turn.failed == failed_before {
+            turn.failed.clear();
+        } else {
+            failed_before.clone_from(&turn.failed);
+        }
         if !turn.taken.is_empty() || !turn.failed.is_empty() {
             tell(&turn);
         }
@@ -123,7 +130,7 @@ impl Keeper {
             Err(error) => return turn.failed.push(format!("looking for reports that are due: {error}")),
         };
         for epoch in due {
-            let report = match self.gate.ledger().report(epoch, true) {
+            let report = match self.gate.books().report(epoch, true) {
                 Ok(report) => report,
                 Err(error) => return turn.failed.push(format!("the report of epoch {epoch}: {error}")),
             };
@@ -143,7 +150,7 @@ impl Keeper {
         let hosting = self.gate.view().hosting().id;
         let mut unanswered = Vec::new();
         self.act(turn, "answering claims", |walk, gate| {
-            for reply in defence::run(walk, gate.view().at(), hosting, &Books(gate))? {
+            for reply in defence::run(walk, gate.view().at(), hosting, &GateRecords(gate))? {
                 if let Said::Nothing { .. } = reply.said {
                     unanswered.push((
                         reply.claim,
@@ -165,7 +172,7 @@ impl Keeper {
         let epoch = self.gate.view().epoch(self.gate.now());
         if self.pruned != epoch {
             self.pruned = epoch;
-            if let Err(error) = self.gate.ledger().prune(epoch) {
+            if let Err(error) = self.gate.books().prune(epoch) {
                 turn.failed.push(format!("removing old books: {error}"));
             }
         }
@@ -184,24 +191,24 @@ impl Keeper {
 }
 
 /// The books, as a defence asks them.
-struct Books<'a>(&'a Gate);
+struct GateRecords<'a>(&'a Gate);
 
-impl Books<'_> {
-    fn kept(&self, invocation: B256) -> Result<Option<loyal_access::ledger::Kept>> {
-        let ledger = self.0.ledger();
-        let Some((epoch, seq)) = ledger.place_of(invocation) else { return Ok(None) };
-        Ok(ledger.kept(epoch, seq)?)
+impl GateRecords<'_> {
+    fn kept(&self, invocation: B256) -> Result<Option<loyal_access::books::Kept>> {
+        let books = self.0.books();
+        let Some((epoch, seq)) = books.place_of(invocation) else { return Ok(None) };
+        Ok(books.kept(epoch, seq)?)
     }
 }
 
-impl Records for Books<'_> {
+impl Records for GateRecords<'_> {
     fn receipts(&self, hosting: u64, epoch: u32) -> Result<Vec<message::Receipt>> {
         if hosting != self.0.view().hosting().id {
             return Ok(Vec::new());
         }
-        let ledger = self.0.ledger();
-        let (_, count) = ledger.turnover(epoch);
-        let kept = (0..count).filter_map(|seq| ledger.kept(epoch, seq).transpose());
+        let books = self.0.books();
+        let (_, count) = books.turnover(epoch);
+        let kept = (0..count).filter_map(|seq| books.kept(epoch, seq).transpose());
         kept.map(|kept| Ok(kept?.receipt.receipt)).collect()
     }
 

@@ -1,9 +1,10 @@
 //! `loyal access request`: a credential, from an issuer or a file, into the wallet.
 
 use anyhow::Context as _;
-use loyal_access::application::{self, Application};
+use loyal_access::application;
 use loyal_access::caller::{Caller, Seams, Settings};
 use loyal_access::document::CredentialFile;
+use loyal_access::issuer::Wish;
 use loyal_access::outbound::Reach;
 use serde_json::json;
 use std::sync::Arc;
@@ -42,8 +43,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let key = args.holder.key(&args.site)?;
     let holder = key.address();
     let file: CredentialFile = if args.from.starts_with("http://") || args.from.starts_with("https://") {
-        let application = Application { holder, calls_max: args.calls };
-        super::runtime()?.block_on(application.send(&args.from, Reach::Local))?
+        let wish = Wish { holder, calls_max: args.calls, spend_max: None };
+        super::runtime()?.block_on(wish.send(&args.from, Reach::Local))?
     } else {
         let bytes = std::fs::read(&args.from).with_context(|| args.from.clone())?;
         application::read(&bytes, holder).with_context(|| args.from.clone())?

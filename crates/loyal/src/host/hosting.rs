@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use clap::ValueEnum;
+use loyal_access::document::Report;
 use loyal_protocol::Key;
-use loyal_roles::hosting::{self, Hosting, Next, Offer, ReportFile};
+use loyal_roles::hosting::{self, Hosting, Next, Offer};
 use serde_json::{Value, json};
 
 use crate::site::{self, Actor, Reached, Site};
@@ -161,9 +162,9 @@ pub(crate) fn post(args: &PostArgs) -> anyhow::Result<()> {
     let reports = match &args.report {
         Some(path) => {
             let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-            let file: ReportFile = serde_json::from_str(&text)
+            let file: Report = serde_json::from_str(&text)
                 .with_context(|| format!("{}: not a report of an epoch", path.display()))?;
-            let report = file.message().with_context(|| path.display().to_string())?;
+            let report = file.report;
             ensure!(
                 report.hostingId.saturating_to::<u64>() == args.hosting,
                 "{}: a report of hosting {}, not {}",

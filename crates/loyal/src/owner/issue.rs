@@ -26,8 +26,8 @@ and may have it: everybody, unless the policy names holders.
 
 Examples:
   loyal owner issue 3 --holder 0xAa… --calls 1000 --spend 5 --days 30 --out alice.json --key owner.json
-  loyal owner issue 3 --listen 127.0.0.1:8090 --calls 1000 --spend 5 --days 30 --host https://models.example/v1 --key owner.json
-  loyal owner issue 3 --listen 127.0.0.1:8090 --policy policy.json --key owner.json")]
+  loyal owner issue 3 --listen 127.0.0.1:8070 --calls 1000 --spend 5 --days 30 --host https://models.example/v1 --key owner.json
+  loyal owner issue 3 --listen 127.0.0.1:8070 --policy policy.json --key owner.json")]
 pub(crate) struct IssueArgs {
     #[command(flatten)]
     site: Site,

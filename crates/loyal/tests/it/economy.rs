@@ -1,10 +1,10 @@
 //! `loyal chain deploy`, `owner …`, `host open …`, `model show`, `key …`: a model's way from its first hash to its first
 //! revenue, on a chain of its own, with every wait cut short.
 
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{B256, U256};
+use loyal_access::document::SignedReceipt;
 use loyal_protocol::devnet::Accounts;
 use loyal_protocol::{Key, message};
-use loyal_roles::court::ReceiptFile;
 use serde_json::{Value, json};
 
 use crate::chain::Running;
@@ -369,24 +369,22 @@ fn receipt(it: &Economy, response: u8) -> String {
     let key = Key::try_from(&accounts.accounts[3]).unwrap();
     let time = it.json(&["chain", "status"])["timestamp"].as_u64().unwrap();
     let epoch = u32::try_from((time - contracts["genesis_time"].as_u64().unwrap()) / 86_400).unwrap();
-    let mut file = ReceiptFile {
-        invocation_id: B256::repeat_byte(1),
-        hosting_id: "1".to_owned(),
+    let receipt = message::Receipt {
+        invocationId: B256::repeat_byte(1),
+        hostingId: U256::from(1),
         epoch,
         seq: 0,
-        request_hash: B256::repeat_byte(2),
-        response_hash: B256::repeat_byte(response),
-        trace_root: B256::ZERO,
-        tokens_in: 3,
-        tokens_out: 4,
-        amount: "2000000000000000".to_owned(),
-        cumulative: "2000000000000000".to_owned(),
-        issued_at: time.to_string(),
-        signature: Bytes::new(),
+        requestHash: B256::repeat_byte(2),
+        responseHash: B256::repeat_byte(response),
+        traceRoot: B256::ZERO,
+        tokensIn: 3,
+        tokensOut: 4,
+        amount: 2_000_000_000_000_000,
+        cumulative: 2_000_000_000_000_000,
+        issuedAt: time,
     };
     let registry = contracts["addresses"]["registry"].as_str().unwrap().parse().unwrap();
-    let domain = message::domain(31337, registry);
-    file.signature = key.sign_message(&file.message().unwrap().0, &domain);
+    let file = SignedReceipt::sign(receipt, &key, &message::domain(31337, registry));
     serde_json::to_string(&file).unwrap()
 }
 

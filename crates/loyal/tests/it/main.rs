@@ -10,7 +10,7 @@ mod default_model;
 mod economy;
 mod endings;
 mod endpoint;
-mod gated;
+mod gateway;
 mod help;
 mod hub;
 mod measures;

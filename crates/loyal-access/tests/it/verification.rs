@@ -4,7 +4,7 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use loyal_access::document::{
     CredentialFile, HandedReceipt, Inclusion, Report, SignedCredential, SignedReceipt,
 };
-use loyal_access::dossier::Dossier;
+use loyal_access::verification::Verification;
 use loyal_protocol::Key;
 use loyal_protocol::message::{self, Credential, Receipt, UsageReport};
 use loyal_types::tree::Entry;
@@ -87,8 +87,8 @@ fn credential() -> CredentialFile {
     }
 }
 
-fn read(value: &Value) -> Dossier {
-    Dossier::read(value.to_string().as_bytes(), Some(&domain())).unwrap()
+fn read(value: &Value) -> Verification {
+    Verification::read(value.to_string().as_bytes(), Some(&domain())).unwrap()
 }
 
 #[test]
@@ -108,11 +108,11 @@ fn every_kind_of_document_is_known_and_good() {
         (json!(whole.report), "report"),
         (json!({ "report": whole.report, "signature": signed }), "report"),
     ] {
-        let dossier = read(&value);
-        assert_eq!(dossier.kind, kind);
-        assert!(dossier.is_good(), "{dossier:?}");
+        let verification = read(&value);
+        assert_eq!(verification.kind, kind);
+        assert!(verification.is_good(), "{verification:?}");
         if kind != "credential" && (value.get("top").is_none()) {
-            let signer = dossier.facts.iter().find(|(name, _)| *name == "signer").unwrap();
+            let signer = verification.facts.iter().find(|(name, _)| *name == "signer").unwrap();
             assert_eq!(signer.1, key().address().to_string());
         }
     }
@@ -133,8 +133,8 @@ fn what_was_changed_is_no_longer_good() {
         (changed("/report/epoch", json!(4)), "the report is of its hosting and epoch"),
         (changed("/receipt/cumulative", json!("9")), "its sum holds its amount"),
     ] {
-        let dossier = read(&value);
-        assert!(dossier.findings.contains(&(finding, false)), "{finding}: {dossier:?}");
+        let verification = read(&value);
+        assert!(verification.findings.contains(&(finding, false)), "{finding}: {verification:?}");
     }
     let mut value = json!(credential());
     value["signed"]["credential"]["expiresAt"] = json!("3");
@@ -146,9 +146,9 @@ fn what_was_changed_is_no_longer_good() {
 
 #[test]
 fn what_is_no_document_says_what_would_be() {
-    let error = Dossier::read(b"{}", Some(&domain())).unwrap_err().to_string();
+    let error = Verification::read(b"{}", Some(&domain())).unwrap_err().to_string();
     assert!(error.contains("no document of ours"), "{error}");
-    let error = Dossier::read(json!(receipt(1)).to_string().as_bytes(), None).unwrap_err().to_string();
+    let error = Verification::read(json!(receipt(1)).to_string().as_bytes(), None).unwrap_err().to_string();
     assert!(error.contains("say for which contracts"), "{error}");
-    assert!(Dossier::read(b"no json", None).is_err());
+    assert!(Verification::read(b"no json", None).is_err());
 }

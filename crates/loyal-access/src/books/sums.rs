@@ -87,17 +87,20 @@ pub struct Reservation {
     pub nonce: u64,
     /// The most that it costs, in base units.
     pub amount_max: u128,
+    /// What its voucher takes for charged on the channel so far; none where it pays by a transfer.
+    pub charged: Option<u128>,
 }
 
 impl Reservation {
     /// What an invocation needs.
     #[must_use]
-    pub const fn of(invocation: &Invocation, amount_max: u128) -> Self {
+    pub const fn of(invocation: &Invocation, amount_max: u128, charged: Option<u128>) -> Self {
         Self {
             credential: invocation.credentialId,
             channel: invocation.channelId,
             nonce: invocation.nonce,
             amount_max,
+            charged,
         }
     }
 }
@@ -143,6 +146,8 @@ pub enum Hindrance {
     Spend,
     /// Too much is unredeemed or unreported.
     Exposure,
+    /// The voucher does not continue where the channel stands.
+    Stale,
     /// Another invocation of the channel is under way.
     Busy,
 }
@@ -200,7 +205,7 @@ const FORMAT: &str = "loyal-books";
 const VERSION: u32 = 1;
 
 #[derive(Debug)]
-pub(super) struct Books {
+pub(super) struct Sums {
     hosting: U256,
     accounts: HashMap<B256, Account>,
     nonces: HashMap<(B256, B256), u64>,
@@ -217,7 +222,7 @@ pub(super) struct Books {
     reply_bytes: usize,
 }
 
-impl Books {
+impl Sums {
     /// Reads what the folder holds: the newest snapshot and the logs from there on for what reaches beyond epochs, all
     /// logs for their trees.
     pub(super) fn read(folder: &Path, hosting: U256) -> Result<Self> {
@@ -416,6 +421,11 @@ impl Books {
         if unredeemed > caps.unredeemed_max || epoch > caps.epoch_max {
             return Some(Hindrance::Exposure);
         }
+        // An invocation that was judged while an earlier one was under way may be behind by now.
+        let account = self.accounts.get(&wanted.channel);
+        if wanted.charged.zip(account).is_some_and(|(charged, account)| charged < account.charged) {
+            return Some(Hindrance::Stale);
+        }
         self.busy.contains(&wanted.channel).then_some(Hindrance::Busy)
     }
 
@@ -449,15 +459,11 @@ impl Books {
         }
     }
 
-    /// What was charged on the channel of an answer; a transfer stands alone.
-    pub(super) fn charged(&self, answer: &Answer) -> u128 {
-        match answer.paid {
-            Paid::Voucher { .. } => {
-                let channel = answer.invocation.invocation.channelId;
-                self.accounts.get(&channel).map_or(0, |account| account.charged)
-            }
-            Paid::Transfer(_) => 0,
-        }
+    /// What was charged on a channel before an answer. Books that were lost know less than its voucher, which continues
+    /// where the chain stands; a transfer stands alone.
+    pub(super) fn charged(&self, reservation: &Reservation) -> u128 {
+        let known = self.accounts.get(&reservation.channel).map_or(0, |account| account.charged);
+        reservation.charged.map_or(0, |charged| charged.max(known))
     }
 
     pub(super) fn account(&self, channel: B256) -> Option<Account> {

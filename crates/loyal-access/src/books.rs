@@ -3,8 +3,8 @@
 //! One log for each epoch, of frames that carry their length and checksum; many records share one `fdatasync`. At the start
 //! of an epoch's log stands a snapshot of what reaches beyond epochs, so that old logs can go.
 
-mod books;
 mod journal;
+mod sums;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,11 +17,11 @@ use loyal_protocol::Key;
 use loyal_protocol::message::{Receipt, UsageReport};
 use loyal_types::{Hash, Proof, Tree};
 
-pub use books::{Account, Caps, Hindrance, Reservation};
-use books::{Books, Record};
 use journal::{Journal, Written};
+pub use sums::{Account, Caps, Hindrance, Reservation};
+use sums::{Record, Sums};
 
-use crate::document::{Report, SignedCredential, SignedInvocation, SignedReceipt};
+use crate::document::{SignedCredential, SignedInvocation, SignedReceipt};
 use crate::payment::{ChannelTerms, SignedVoucher};
 use crate::{Error, Result};
 
@@ -30,10 +30,10 @@ pub const RETENTION_EPOCHS: u32 = 45;
 
 /// A host's books.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct Books {
     folder: PathBuf,
     hosting: U256,
-    books: Mutex<Books>,
+    sums: Mutex<Sums>,
     journal: Journal,
     _lock: File,
 }
@@ -118,7 +118,7 @@ pub struct Kept {
     pub credential: Option<SignedCredential>,
 }
 
-impl Ledger {
+impl Books {
     /// Opens the books of a hosting, or begins them. A record that a crash tore is set aside: nobody was shown it.
     ///
     /// # Errors
@@ -127,27 +127,27 @@ impl Ledger {
         std::fs::create_dir_all(folder).map_err(|error| Error::file(folder, error))?;
         let lock = journal::lock(folder)?;
         let hosting = U256::from(hosting);
-        let books = Books::read(folder, hosting)?;
+        let sums = Sums::read(folder, hosting)?;
         let journal = Journal::start(folder)?;
-        Ok(Self { folder: folder.to_owned(), hosting, books: Mutex::new(books), journal, _lock: lock })
+        Ok(Self { folder: folder.to_owned(), hosting, sums: Mutex::new(sums), journal, _lock: lock })
     }
 
     /// Where a channel stands.
     #[must_use]
     pub fn account(&self, channel: B256) -> Option<Account> {
-        self.books().account(channel)
+        self.sums().account(channel)
     }
 
     /// All channels with a voucher, and where they stand.
     #[must_use]
     pub fn accounts(&self) -> Vec<(B256, Account)> {
-        self.books().accounts()
+        self.sums().accounts()
     }
 
     /// Looks at what only the host can judge, without reserving anything.
     #[must_use]
     pub fn hindrance(&self, wanted: &Reservation, caps: &Caps) -> Option<Hindrance> {
-        self.books().hindrance(wanted, caps)
+        self.sums().hindrance(wanted, caps)
     }
 
     /// Keeps room for an invocation until it is answered or given up.
@@ -155,12 +155,12 @@ impl Ledger {
     /// # Errors
     /// What hinders.
     pub fn reserve(&self, wanted: &Reservation, caps: &Caps) -> std::result::Result<(), Hindrance> {
-        self.books().reserve(wanted, caps)
+        self.sums().reserve(wanted, caps)
     }
 
     /// Gives an invocation up.
     pub fn release(&self, reservation: &Reservation) {
-        self.books().release(reservation);
+        self.sums().release(reservation);
     }
 
     /// Writes an answered invocation down, with a receipt of the next number.
@@ -169,10 +169,10 @@ impl Ledger {
     /// [`Error::File`] where an earlier record could not be written: the books are closed then;
     /// [`Error::Refused`] where the epoch's report is made already.
     pub fn settle(&self, answer: &Answer, signer: &Key, domain: &Eip712Domain) -> Result<Pending> {
-        let mut books = self.books();
-        let now = answer.now.max(books.last_at());
-        let epoch = answer.epoch.max(books.last_epoch());
-        if books.is_closed(epoch) {
+        let mut sums = self.sums();
+        let now = answer.now.max(sums.last_at());
+        let epoch = answer.epoch.max(sums.last_epoch());
+        if sums.is_closed(epoch) {
             return Err(Error::Refused(format!("epoch {epoch} is reported already")));
         }
         let invocation = &answer.invocation.invocation;
@@ -180,25 +180,25 @@ impl Ledger {
             invocationId: answer.invocation.id(domain),
             hostingId: self.hosting,
             epoch,
-            seq: books.next_seq(epoch),
+            seq: sums.next_seq(epoch),
             requestHash: invocation.requestHash,
             responseHash: answer.response_hash,
             traceRoot: B256::ZERO,
             tokensIn: answer.tokens_in,
             tokensOut: answer.tokens_out,
             amount: answer.amount,
-            cumulative: books.charged(answer).saturating_add(answer.amount),
+            cumulative: sums.charged(&answer.reservation).saturating_add(answer.amount),
             issuedAt: now,
         };
         // Signed, numbered and queued under one lock: the order on the disk is the order of the numbers.
         let receipt = SignedReceipt::sign(receipt, signer, domain);
         let id = receipt.id(domain);
-        let snapshot = (books.last_epoch() != epoch || books.is_empty()).then(|| books.snapshot(now));
-        let records = books.take(Record::of(answer, receipt.clone(), id))?;
-        books.release(&answer.reservation);
+        let snapshot = (sums.last_epoch() != epoch || sums.is_empty()).then(|| sums.snapshot(now));
+        let records = sums.take(Record::of(answer, receipt.clone(), id))?;
+        sums.release(&answer.reservation);
         let (written, offsets) = self.journal.write(epoch, snapshot, &records)?;
         for (record, offset) in records.iter().zip(offsets) {
-            books.placed(epoch, record, offset);
+            sums.placed(epoch, record, offset);
         }
         Ok(Pending { receipt, written })
     }
@@ -206,7 +206,7 @@ impl Ledger {
     /// The receipt of an invocation, where there is one: its epoch and number.
     #[must_use]
     pub fn place_of(&self, invocation: B256) -> Option<(u32, u32)> {
-        self.books().place_of(invocation)
+        self.sums().place_of(invocation)
     }
 
     /// What is kept of a receipt.
@@ -214,12 +214,12 @@ impl Ledger {
     /// # Errors
     /// [`Error::File`].
     pub fn kept(&self, epoch: u32, seq: u32) -> Result<Option<Kept>> {
-        let Some(offset) = self.books().offset_of(epoch, seq) else { return Ok(None) };
+        let Some(offset) = self.sums().offset_of(epoch, seq) else { return Ok(None) };
         let Record::Answered(answered) = journal::read_at(&self.folder, epoch, offset)? else {
             return Ok(None);
         };
         let invocation = answered.invocation.as_ref().clone();
-        let offset = self.books().credential_offset(epoch, invocation.invocation.credentialId);
+        let offset = self.sums().credential_offset(epoch, invocation.invocation.credentialId);
         let credential =
             match offset.map(|offset| journal::read_at(&self.folder, epoch, offset)).transpose()? {
                 Some(Record::Credential(_, signed)) => Some(signed.as_ref().clone()),
@@ -231,13 +231,13 @@ impl Ledger {
 
     /// Keeps a reply for those who ask again.
     pub fn keep_reply(&self, invocation: B256, reply: Bytes) {
-        self.books().keep_reply(invocation, reply);
+        self.sums().keep_reply(invocation, reply);
     }
 
     /// The reply to an invocation, while it is kept.
     #[must_use]
     pub fn reply(&self, invocation: B256) -> Option<Bytes> {
-        self.books().reply(invocation)
+        self.sums().reply(invocation)
     }
 
     /// The report of an epoch. `closes` lets no receipt into it any more.
@@ -245,10 +245,10 @@ impl Ledger {
     /// # Errors
     /// A sum exceeds 128 bits.
     pub fn report(&self, epoch: u32, closes: bool) -> Result<UsageReport> {
-        let mut books = self.books();
-        let tree = tree_of(&books, epoch)?;
+        let mut sums = self.sums();
+        let tree = tree_of(&sums, epoch)?;
         if closes {
-            books.close(epoch);
+            sums.close(epoch);
         }
         let top = tree.top();
         Ok(UsageReport {
@@ -266,19 +266,19 @@ impl Ledger {
     /// # Errors
     /// A sum exceeds 128 bits.
     pub fn proof(&self, epoch: u32, seq: u32) -> Result<Option<Proof>> {
-        Ok(tree_of(&self.books(), epoch)?.proof(seq))
+        Ok(tree_of(&self.sums(), epoch)?.proof(seq))
     }
 
     /// What was charged in an epoch so far, and how often.
     #[must_use]
     pub fn turnover(&self, epoch: u32) -> (u128, u32) {
-        self.books().turnover(epoch)
+        self.sums().turnover(epoch)
     }
 
     /// Epochs with receipts that are kept.
     #[must_use]
     pub fn epochs(&self) -> Vec<u32> {
-        self.books().epochs()
+        self.sums().epochs()
     }
 
     /// Forgets epochs that need not be kept any more; the newest snapshot stays.
@@ -287,23 +287,17 @@ impl Ledger {
     /// [`Error::File`].
     pub fn prune(&self, current: u32) -> Result<()> {
         let oldest = current.saturating_sub(RETENTION_EPOCHS);
-        self.books().forget(oldest);
+        self.sums().forget(oldest);
         journal::remove_before(&self.folder, oldest)
     }
 
-    /// A report with its JSON form, for its file.
-    #[must_use]
-    pub const fn document(report: UsageReport) -> Report {
-        Report { report }
-    }
-
-    fn books(&self) -> MutexGuard<'_, Books> {
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    fn sums(&self) -> MutexGuard<'_, Sums> {
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn tree_of(books: &Books, epoch: u32) -> Result<Tree> {
-    Tree::new(books.entries(epoch)).map_err(|error| Error::Refused(format!("epoch {epoch}: {error}")))
+fn tree_of(sums: &Sums, epoch: u32) -> Result<Tree> {
+    Tree::new(sums.entries(epoch)).map_err(|error| Error::Refused(format!("epoch {epoch}: {error}")))
 }
 
 /// Bytes of one of our hashes as those of another crate's.

@@ -16,7 +16,7 @@ use crate::{Error, Result};
 
 /// What a document is, what it says, and what was found about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dossier {
+pub struct Verification {
     /// What it is.
     pub kind: &'static str,
     /// What it says, in words.
@@ -25,7 +25,7 @@ pub struct Dossier {
     pub findings: Vec<(&'static str, bool)>,
 }
 
-impl Dossier {
+impl Verification {
     /// Whether all that was looked at is so.
     #[must_use]
     pub fn is_good(&self) -> bool {
@@ -42,11 +42,11 @@ impl Dossier {
         if value["format"] == "loyal-credential" {
             let file: CredentialFile = document::read("the credential", bytes)?;
             let own = message::domain(file.chain_id, file.registry);
-            let mut dossier = Self::of_credential(&file.signed, &own);
+            let mut verification = Self::of_credential(&file.signed, &own);
             if let Some(domain) = domain {
-                dossier.find("is for these contracts", domain.separator() == own.separator());
+                verification.find("is for these contracts", domain.separator() == own.separator());
             }
-            return Ok(dossier);
+            return Ok(verification);
         }
         let domain = domain.ok_or_else(|| {
             Error::Refused(
@@ -65,13 +65,13 @@ impl Dossier {
         // What a host answers: a receipt, with the proof once its epoch is reported.
         if let Some(inclusion) = value.get("inclusion") {
             let handed: HandedReceipt = read("the receipt", &value["receipt"])?;
-            let mut dossier = Self::of_receipt(&handed.receipt, Some(&handed.level), domain);
+            let mut verification = Self::of_receipt(&handed.receipt, Some(&handed.level), domain);
             if !inclusion.is_null() {
                 let mut whole = inclusion.clone();
                 whole["receipt"] = value["receipt"]["receipt"].clone();
-                dossier.include(&read("the inclusion", &whole)?, domain);
+                verification.include(&read("the inclusion", &whole)?, domain);
             }
-            return Ok(dossier);
+            return Ok(verification);
         }
         if has("level") && has("receipt") {
             let handed: HandedReceipt = document::read("the receipt", bytes)?;
@@ -85,12 +85,12 @@ impl Dossier {
         }
         if let (true, Some(signed)) = (has("report"), value["signature"].as_str()) {
             let report: Report = read("the report", &value["report"])?;
-            let mut dossier = Self::of_report(&report, domain);
+            let mut verification = Self::of_report(&report, domain);
             let digest = message::digest(&report.report, domain);
             let bytes = signed.parse::<alloy_primitives::Bytes>().unwrap_or_default();
             let signer = signature::signer_of(digest, &bytes);
-            dossier.sign(signer);
-            return Ok(dossier);
+            verification.sign(signer);
+            return Ok(verification);
         }
         Err(Error::Refused(
             "no document of ours: a credential, a receipt, a report, or the proof that a report counts a receipt".to_owned(),
@@ -101,23 +101,23 @@ impl Dossier {
     #[must_use]
     pub fn of_record(record: &Record, domain: &Eip712Domain) -> Self {
         let handed = &record.receipt;
-        let mut dossier = Self::of_receipt(&handed.receipt, Some(&handed.level), domain);
-        dossier.kind = "receipt with its invocation";
+        let mut verification = Self::of_receipt(&handed.receipt, Some(&handed.level), domain);
+        verification.kind = "receipt with its invocation";
         let (receipt, SignedInvocation { invocation, signature }) =
             (&handed.receipt.receipt, &record.invocation);
         let id = message::digest(invocation, domain);
         let holder = signature::signer_of(id, signature);
-        dossier.facts.push(("holder", holder.map_or("nobody".to_owned(), |holder| holder.to_string())));
-        dossier.find("the invocation is signed", holder.is_some());
-        dossier.find("the receipt is for this invocation", receipt.invocationId == id);
-        dossier.find("both name one request", receipt.requestHash == invocation.requestHash);
-        dossier.find("both name one hosting", receipt.hostingId == invocation.hostingId);
-        dossier.find("it charges no more than was allowed", receipt.amount <= invocation.amountMax);
+        verification.facts.push(("holder", holder.map_or("nobody".to_owned(), |holder| holder.to_string())));
+        verification.find("the invocation is signed", holder.is_some());
+        verification.find("the receipt is for this invocation", receipt.invocationId == id);
+        verification.find("both name one request", receipt.requestHash == invocation.requestHash);
+        verification.find("both name one hosting", receipt.hostingId == invocation.hostingId);
+        verification.find("it charges no more than was allowed", receipt.amount <= invocation.amountMax);
         if let Some(fault) = &record.fault {
-            dossier.facts.push(("fault", fault.clone()));
-            dossier.find("the caller found no fault", false);
+            verification.facts.push(("fault", fault.clone()));
+            verification.find("the caller found no fault", false);
         }
-        dossier
+        verification
     }
 
     fn of_credential(signed: &SignedCredential, domain: &Eip712Domain) -> Self {
@@ -135,12 +135,12 @@ impl Dossier {
             ("expires at", credential.expiresAt.to_string()),
         ];
         let signer = signature::signer_of(id, signature);
-        let mut dossier = Self { kind: "credential", facts, findings: Vec::new() };
+        let mut verification = Self { kind: "credential", facts, findings: Vec::new() };
         // An issuer that is a contract has no such signature; whether it signed, the chain says.
-        dossier.find("its issuer signed it", signer == Some(*issuer));
-        dossier.find("it has a holder", credential.holder != Address::ZERO);
-        dossier.find("it ends after it begins", credential.notBefore < credential.expiresAt);
-        dossier
+        verification.find("its issuer signed it", signer == Some(*issuer));
+        verification.find("it has a holder", credential.holder != Address::ZERO);
+        verification.find("it ends after it begins", credential.notBefore < credential.expiresAt);
+        verification
     }
 
     fn of_receipt(signed: &SignedReceipt, level: Option<&str>, domain: &Eip712Domain) -> Self {
@@ -158,16 +158,16 @@ impl Dossier {
             ("issued at", receipt.issuedAt.to_string()),
         ];
         facts.extend(level.map(|level| ("level", level.to_owned())));
-        let mut dossier = Self { kind: "receipt", facts, findings: Vec::new() };
-        dossier.sign(signed.signer(domain));
-        dossier.find("its sum holds its amount", receipt.amount <= receipt.cumulative);
-        dossier
+        let mut verification = Self { kind: "receipt", facts, findings: Vec::new() };
+        verification.sign(signed.signer(domain));
+        verification.find("its sum holds its amount", receipt.amount <= receipt.cumulative);
+        verification
     }
 
     fn of_inclusion(inclusion: &Inclusion, domain: &Eip712Domain) -> Self {
-        let mut dossier = Self::of_receipt(&inclusion.receipt, None, domain);
-        dossier.include(inclusion, domain);
-        dossier
+        let mut verification = Self::of_receipt(&inclusion.receipt, None, domain);
+        verification.include(inclusion, domain);
+        verification
     }
 
     fn of_report(report: &Report, domain: &Eip712Domain) -> Self {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use alloy_primitives::{Address, B256};
 use tokio::sync::oneshot;
 
-use super::books::{Record, Snapshot};
+use super::sums::{Record, Snapshot};
 use crate::document::SignedCredential;
 use crate::payment::ChannelTerms;
 use crate::{Error, Result};
@@ -62,7 +62,7 @@ impl Journal {
         let (sender, jobs) = channel();
         let failed = Arc::new(OnceLock::new());
         let writer = Writer { folder: folder.to_owned(), failed: Arc::clone(&failed), open: None };
-        let thread = std::thread::Builder::new().name("ledger".to_owned()).spawn(move || writer.run(&jobs));
+        let thread = std::thread::Builder::new().name("books".to_owned()).spawn(move || writer.run(&jobs));
         let thread = Some(thread.map_err(|error| Error::file(folder, error))?);
         let length = Mutex::new((u32::MAX, 0));
         Ok(Self { folder: folder.to_owned(), jobs: Mutex::new(Some(sender)), length, failed, thread })
@@ -331,7 +331,11 @@ fn next(bytes: &[u8]) -> Option<(&[u8], usize)> {
 fn set_aside(path: &Path, torn: &[u8], at: usize) -> Result<()> {
     let aside = path.with_extension(format!("torn-{at}"));
     let cut = || -> std::io::Result<()> {
-        std::fs::write(&aside, torn)?;
+        // It may hold prompts: private, as the log is.
+        let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+        file.write_all(torn)?;
+        file.as_file().sync_all()?;
+        file.persist(&aside).map_err(|error| error.error)?;
         let log = OpenOptions::new().write(true).open(path)?;
         log.set_len(at as u64)?;
         log.sync_all()

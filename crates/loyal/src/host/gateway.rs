@@ -8,8 +8,8 @@ use std::time::Duration;
 use alloy_primitives::U256;
 use anyhow::{Context as _, ensure};
 use loyal_access::Gate;
+use loyal_access::books::Books;
 use loyal_access::gate::{Price, Settings};
-use loyal_access::ledger::Ledger;
 use loyal_access::redemption::Cycle;
 use loyal_access::view::View;
 use loyal_protocol::Asset;
@@ -36,7 +36,7 @@ and proofs, /health and /metrics are for whoever watches. Without a folder and w
 with Loyal answers. The books (receipts, vouchers) are money: keep the folder. Run again after a crash it goes on where it was.
 
 Examples:
-  loyal host run 1 --key host.json --issuer http://127.0.0.1:8090
+  loyal host run 1 --key host.json --issuer http://127.0.0.1:8070
   loyal host run 1 --upstream http://127.0.0.1:8000/v1 --key host.json --per-call 0.0005 --per-thousand-out 0.001")]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -127,9 +127,9 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     };
     let folder =
         args.books.clone().unwrap_or_else(|| args.site.folder().join(format!("hosting-{}", args.hosting)));
-    let ledger = Ledger::open(&folder, args.hosting)?;
+    let books = Books::open(&folder, args.hosting)?;
     let level = view.hosting().level;
-    let gate = Arc::new(Gate::open(view, ledger, (signer, Some(host.clone())), settings, clock.clone())?);
+    let gate = Arc::new(Gate::open(view, books, (signer, Some(host.clone())), settings, clock.clone())?);
     let drain = super::drained();
     let cycle = Cycle { every: Duration::from_secs(args.redeem_every * 60), amount: owed_max / 5 * 4 };
     let keeper = Keeper::new(Arc::clone(&gate), host, cycle);

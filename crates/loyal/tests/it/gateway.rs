@@ -176,3 +176,25 @@ fn a_host_that_is_killed_loses_no_income_and_counts_nothing_twice() {
     let page = it.json(&["model", "show", "1"]);
     assert_eq!(page["hostings"][0]["collected"], "16000000000000000");
 }
+
+#[test]
+fn an_accused_host_answers_by_itself_from_its_books() {
+    let it = hosted();
+    let running = host(&it, &[]);
+    it.json(&["owner", "issue", "1", "--holder", &it.accounts[4], "--out", "w.json", "--key", "0"]);
+    it.json(&["access", "request", "w.json", "--key", "4", "--wallet", "w"]);
+    let ask = ["access", "ask", "Who?", "--key", "4", "--wallet", "w", "--host", running.address()];
+    let said = it.json(&ask);
+    it.place.write("receipt.json", said["receipt"].to_string());
+    let id = said["receipt"]["receipt"]["invocationId"].as_str().unwrap().to_owned();
+    it.pass("1d");
+    let reported = |_| !running.get(&format!("/v1/receipts/{id}"))["inclusion"].is_null();
+    assert!((0..LOOKS_MAX).any(reported), "no report was posted");
+    // The user says that the report leaves its receipt out, which is not so.
+    let opened = it.json(&["court", "open", "omitted", "--receipt", "receipt.json", "--key", "4"]);
+    let claim =
+        opened["claim"].as_str().or_else(|| opened["id"].as_str()).unwrap_or_else(|| panic!("{opened}"));
+    it.pass("2m");
+    let cleared = |_| it.json(&["court", "show", claim])["outcome"] == "dismissed";
+    assert!((0..LOOKS_MAX / 100).any(cleared), "{}", it.json(&["court", "show", claim]));
+}
