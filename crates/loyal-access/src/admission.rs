@@ -119,7 +119,7 @@ impl Refusal {
             Self::VoucherInvalid => ("voucher_invalid", "the payment is not what is asked for"),
             Self::ChannelUnfunded => ("channel_unfunded", "the channel holds less than the voucher allows"),
             Self::Exposure => {
-                ("exposure", "too much is unpaid or unreported; the host redeems first, try again soon")
+                ("exposure", "too much is unpaid or unreported: the host redeems or reports first")
             }
         }
     }

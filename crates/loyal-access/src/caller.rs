@@ -43,6 +43,8 @@ const ANSWER_BYTES_MAX: usize = 32 << 20;
 const ROUNDS_MAX: u32 = 5;
 /// The longest time between two attempts.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// A host that has to redeem first is waited for so many seconds; one that is full for the day is not.
+const SOON_MAX: u64 = 30;
 /// What a host may take on top of the time it asks for.
 const HEAD_SLACK: Duration = Duration::from_secs(30);
 
@@ -307,10 +309,12 @@ impl Caller {
         let (head, body) = response.into_parts();
         let body = read_body(body).await.unwrap_or_default();
         let error = denial(head.status.as_u16(), &head.headers, &body);
-        let Error::Denied { status, code, .. } = &error else { return Err(error) };
+        let Error::Denied { status, code, retry_after, .. } = &error else { return Err(error) };
+        let is_soon = retry_after.is_none_or(|seconds| seconds <= SOON_MAX);
         match (*status, code.as_str()) {
             // The host is at an earlier invocation of this channel, or has to redeem first.
-            (409, "channel_busy") | (503, "exposure") => Ok(Attempt::Busy),
+            (409, "channel_busy") => Ok(Attempt::Busy),
+            (503, "exposure") if is_soon => Ok(Attempt::Busy),
             (500 | 502 | 504, _) => Ok(Attempt::Failed(self.broken(ask, error.to_string()))),
             (409, "reply_gone") => {
                 if let Some(handed) = receipt_of(&head.headers) {

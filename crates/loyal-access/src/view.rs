@@ -195,6 +195,12 @@ impl View {
         (time.saturating_sub(self.genesis) / 86_400) as u32
     }
 
+    /// When an epoch is over, in unix seconds.
+    #[must_use]
+    pub const fn epoch_end(&self, epoch: u32) -> u64 {
+        self.genesis.saturating_add((epoch as u64 + 1) * 86_400)
+    }
+
     /// Whether the chain was heard of lately enough to admit anybody.
     #[must_use]
     pub fn is_fresh(&self, clock: &dyn Clock) -> bool {

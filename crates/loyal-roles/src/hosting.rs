@@ -52,6 +52,8 @@ pub struct Hosting {
     pub price: u128,
     /// What it has at risk.
     pub bond: u128,
+    /// The most that it may charge in a day: its bond, divided by the bond factor.
+    pub daily_max: u128,
     /// What it must have at risk before it may serve again.
     pub bond_required: u128,
     /// Convictions so far.
@@ -81,6 +83,8 @@ pub struct Offer {
     pub price: u128,
     /// The bond, in base units; the least that the price needs where none is named.
     pub bond: Option<u128>,
+    /// Invocations at the full price that the bond carries in a day, where no bond is named: at least one.
+    pub daily: u64,
     /// Where it answers.
     pub endpoint: String,
 }
@@ -196,7 +200,7 @@ fn checked_bond(client: &Client, at: &Addresses, model: u64, offer: &Offer) -> R
     }
     let factor = client.call(at.parameters, &Parameters::getCall { parameter: BOND_FACTOR })?;
     let least = U256::from(offer.price).saturating_mul(factor);
-    let bond = offer.bond.map_or(least, U256::from);
+    let bond = offer.bond.map_or(least.saturating_mul(U256::from(offer.daily.max(1))), U256::from);
     if bond < least || bond.is_zero() {
         return Err(Error::refused(format!(
             "a bond of {} does not carry a price of {}: it takes {factor} times as much, {}",
@@ -428,6 +432,8 @@ impl Hosting {
             let count = client.call(at.gate, &Gate::hostingCountCall {})?;
             return Err(Error::refused(format!("there is no hosting {id}: the chain has {count}")));
         }
+        let bond = client.call(at.gate, &Gate::bondOfCall { hostingId: hosting_id })?;
+        let factor = client.call(at.parameters, &Parameters::getCall { parameter: BOND_FACTOR })?;
         let time = alloy_primitives::aliases::U48::from(client.time()?);
         Ok(Self {
             id,
@@ -438,7 +444,8 @@ impl Hosting {
             state: STATES.get(usize::from(found.state)).copied().unwrap_or("unknown"),
             asset: Asset::read(client, found.asset)?,
             price: found.price,
-            bond: client.call(at.gate, &Gate::bondOfCall { hostingId: hosting_id })?,
+            bond,
+            daily_max: bond / factor.saturating_to::<u128>().max(1),
             bond_required: found.bondRequired,
             convictions: found.convictions,
             reported: found.reported,

@@ -203,9 +203,26 @@ impl Gate {
     pub(super) fn refused(&self, shown: &Shown, refusal: Refusal) -> Box<Refused> {
         let fact = match refusal {
             Refusal::VoucherInvalid => self.mispaid(shown).unwrap_or_default(),
+            Refusal::Exposure => return self.exposed(),
             _ => String::new(),
         };
         self.refused_with(shown, refusal, fact)
+    }
+
+    /// Too much is owed: of a channel until the host redeems, or of all callers together until the day is over.
+    fn exposed(&self) -> Box<Refused> {
+        let (now, most) = (self.now(), self.view.hosting().fee_max);
+        let epoch = self.view.epoch(now);
+        let (charged, _) = self.books.turnover(epoch);
+        let is_day_over = charged.saturating_add(self.settings.price.ceiling) > most;
+        if !is_day_over {
+            return Refused::of(Refusal::Exposure);
+        }
+        let until = self.view.epoch_end(epoch).saturating_sub(now);
+        let fact = format!("the hosting's bond carries {most} base units a day, and {charged} are charged");
+        let mut refused = Refused::because(Refusal::Exposure, fact);
+        refused.retry_after = Some(until);
+        refused
     }
 
     /// A refusal; one about the payment says how to pay, and where the channel stands.

@@ -297,6 +297,7 @@ impl Town {
             asset: Asset::read(&self.client, self.at.currency)?,
             price: PRICE,
             bond: Some(BOND),
+            daily: 1,
             endpoint: "https://models.example/v1".to_owned(),
         })
     }

@@ -171,6 +171,7 @@ impl World {
             asset: Asset::read(&client, self.at.currency)?,
             price: LOYAL / 500,
             bond: None,
+            daily: 1,
             endpoint: "https://models.example/v1/".to_owned(),
         };
         hosting::open(&mut walk, &self.at, &offer, &host)
@@ -287,6 +288,7 @@ fn what_the_contracts_would_refuse_is_said_before() {
             asset: Asset::read(&client, world.at.currency).unwrap(),
             price,
             bond,
+            daily: 1,
             endpoint: "https://models.example".to_owned(),
         };
         hosting::open(&mut walk, &world.at, &offer, &host).map_err(|error: Error| error.to_string())

@@ -204,6 +204,7 @@ impl Economy {
             asset: self.asset.clone(),
             price: PRICE,
             bond: None,
+            daily: 1,
             endpoint: "https://models.example/v1".to_owned(),
         };
         let signer = self.keys["host"].clone();

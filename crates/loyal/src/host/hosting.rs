@@ -37,11 +37,11 @@ pub(super) struct Signer {
 /// Arguments of `loyal host open`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Run again, it goes on where it stopped and opens no second hosting. The bond must carry the price: 36 times as much by \
-default, in the asset of the price. You get it back when the hosting has ended and nothing is held against it.
+Run again, it goes on where it stopped and opens no second hosting. The bond must carry what is charged in a day: 36 \
+times as much by default, in the asset of the price (--a-day says how many invocations). You get it back when the hosting has ended and nothing is held against it.
 
 Example:
-  loyal host open 3 --price 0.002 --endpoint https://models.example/v1 --key host.json --dry-run")]
+  loyal host open 3 --price 0.002 --a-day 10000 --endpoint https://models.example/v1 --key host.json --dry-run")]
 pub(crate) struct OpenArgs {
     #[command(flatten)]
     site: Site,
@@ -63,6 +63,9 @@ pub(crate) struct OpenArgs {
     /// What is at risk; the least that the price needs unless given.
     #[arg(long, value_name = "AMOUNT")]
     bond: Option<String>,
+    /// Invocations at the full price that the bond carries in a day; the host refuses more until the next.
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "bond", value_parser = clap::value_parser!(u64).range(1..))]
+    a_day: u64,
     /// Where the model answers.
     #[arg(long, value_name = "URL")]
     endpoint: String,
@@ -132,6 +135,7 @@ pub(crate) fn open(args: &OpenArgs) -> anyhow::Result<()> {
         level: args.level as u8,
         price: asset.parse(&args.price).context("--price")?,
         bond: args.bond.as_ref().map(|text| asset.parse(text)).transpose().context("--bond")?,
+        daily: args.a_day,
         endpoint: args.endpoint.clone(),
         asset,
     };
@@ -240,6 +244,14 @@ fn say(reached: &Reached, site: &Site, id: u64, next: &Next, steps: &Value) -> a
     Ok(())
 }
 
+/// How many invocations at the full price a bond carries in a day.
+fn daily(hosting: &Hosting) -> String {
+    match hosting.daily_max / hosting.price.max(1) {
+        1 => "1 invocation at the price".to_owned(),
+        count => format!("{count} invocations at the price"),
+    }
+}
+
 /// A hosting, row by row.
 pub(crate) fn rows(hosting: &Hosting, now: u64) -> Vec<(&'static str, String)> {
     let text = |amount: u128| hosting.asset.text(alloy_primitives::U256::from(amount));
@@ -251,6 +263,7 @@ pub(crate) fn rows(hosting: &Hosting, now: u64) -> Vec<(&'static str, String)> {
         ("signer", hosting.signer.to_string()),
         ("price", format!("{} an invocation at most", text(hosting.price))),
         ("bond", text(hosting.bond)),
+        ("it carries", format!("{} a day ({})", text(hosting.daily_max), daily(hosting))),
         ("reported", text(hosting.reported)),
         ("collected", text(hosting.collected)),
     ];

@@ -40,11 +40,11 @@ impl Economy {
         self.place.run(&[arguments, &["--folder", "c", "--json"]].concat()).json()
     }
 
-    fn text(&self, arguments: &[&str]) -> String {
+    pub(crate) fn text(&self, arguments: &[&str]) -> String {
         self.place.run(&[arguments, &["--folder", "c"]].concat()).good().to_owned()
     }
 
-    fn bad(&self, arguments: &[&str], words: &[&str]) {
+    pub(crate) fn bad(&self, arguments: &[&str], words: &[&str]) {
         self.place.run(&[arguments, &["--folder", "c"]].concat()).bad(1, words);
     }
 

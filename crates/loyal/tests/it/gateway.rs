@@ -62,7 +62,7 @@ fn hosted() -> Economy {
     for account in [&it.accounts[3], &it.accounts[4]] {
         it.json(&["chain", "send", "--key", "0", account, "1,000"]);
     }
-    let open = ["host", "open", "1", "--price", "0.002", "--level", "gated", "--bond", "1"];
+    let open = ["host", "open", "1", "--price", "0.002", "--level", "gated", "--a-day", "5000"];
     it.json(&[&open[..], &["--endpoint", "http://127.0.0.1/v1", "--key", "3"]].concat());
     it
 }
@@ -175,6 +175,29 @@ fn a_host_that_is_killed_loses_no_income_and_counts_nothing_twice() {
     running.end();
     let page = it.json(&["model", "show", "1"]);
     assert_eq!(page["hostings"][0]["collected"], "16000000000000000");
+}
+
+#[test]
+fn a_bond_carries_so_many_invocations_a_day_and_says_so() {
+    let it = registered();
+    for account in [&it.accounts[3], &it.accounts[4]] {
+        it.json(&["chain", "send", "--key", "0", account, "10"]);
+    }
+    let open = ["host", "open", "1", "--price", "0.002", "--a-day", "2", "--level", "gated"];
+    let said = it.text(&[&open[..], &["--endpoint", "http://127.0.0.1/v1", "--key", "3"]].concat());
+    assert!(said.contains("0.004 LOYAL a day (2 invocations at the price)"), "{said}");
+    let running = host(&it, &[]);
+    it.json(&["owner", "issue", "1", "--holder", &it.accounts[4], "--out", "w.json", "--key", "0"]);
+    it.json(&["access", "request", "w.json", "--key", "4", "--wallet", "w"]);
+    let ask = ["access", "ask", "Who?", "--key", "4", "--wallet", "w", "--host", running.address()];
+    for _ in 0..2 {
+        it.json(&ask);
+    }
+    it.bad(&ask, &["exposure", "bond carries 4000000000000000 base units a day"]);
+    // The next day it serves again.
+    it.pass("1d");
+    let served = |_| it.place.run(&[&ask[..], &["--folder", "c"]].concat()).code == Some(0);
+    assert!((0..LOOKS_MAX / 100).any(served));
 }
 
 #[test]
