@@ -7,7 +7,7 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::Eip712Domain;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use loyal_protocol::message::{self, Credential, Invocation, Receipt, UsageReport};
+use loyal_protocol::message::{self, Credential, Invocation, ProbeTicket, Receipt, UsageReport};
 use loyal_protocol::{Key, signature};
 use loyal_types::Proof;
 use serde::de::DeserializeOwned;
@@ -133,6 +133,17 @@ pub struct Inclusion {
     pub report: Report,
 }
 
+/// A ticket with the signature of its model's ticket signer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedTicket {
+    /// Who may ask which fingerprint, where, and until when.
+    #[serde(with = "TicketFields")]
+    pub ticket: ProbeTicket,
+    /// The signature.
+    pub signature: Bytes,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Credential", deny_unknown_fields)]
 #[allow(non_snake_case, reason = "the message's own names")]
@@ -213,6 +224,46 @@ struct ReportFields {
     #[serde(with = "decimal")]
     tokens: u128,
     top: B256,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "ProbeTicket", deny_unknown_fields)]
+#[allow(non_snake_case, reason = "the message's own names")]
+struct TicketFields {
+    #[serde(with = "decimal")]
+    modelId: U256,
+    version: u32,
+    #[serde(with = "decimal")]
+    hostingId: U256,
+    endpointHash: B256,
+    epoch: u32,
+    slot: u16,
+    prover: Address,
+    index: u32,
+    queryHash: B256,
+    #[serde(with = "decimal")]
+    expiresAt: u64,
+}
+
+impl SignedTicket {
+    /// Signs a ticket.
+    #[must_use]
+    pub fn sign(ticket: ProbeTicket, key: &Key, domain: &Eip712Domain) -> Self {
+        let signature = key.sign_message(&ticket, domain);
+        Self { ticket, signature }
+    }
+
+    /// Its id: the digest.
+    #[must_use]
+    pub fn id(&self, domain: &Eip712Domain) -> B256 {
+        message::digest(&self.ticket, domain)
+    }
+
+    /// Who signed it.
+    #[must_use]
+    pub fn signer(&self, domain: &Eip712Domain) -> Option<Address> {
+        signature::signer_of(self.id(domain), &self.signature)
+    }
 }
 
 impl SignedCredential {
@@ -297,17 +348,25 @@ pub fn header<T: Serialize>(document: &T) -> String {
 }
 
 /// Integers as decimal strings: digits only, no sign, no leading zero.
-pub(crate) mod decimal {
+pub mod decimal {
     use std::fmt::Display;
     use std::str::FromStr;
 
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    pub(crate) fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    /// Writes the digits.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(value)
     }
 
-    pub(crate) fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    /// Reads the digits.
+    ///
+    /// # Errors
+    /// They are none, or too many.
+    pub fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits || text.is_empty() || (text.len() > 1 && text.starts_with('0')) {

@@ -36,6 +36,11 @@ impl Key {
         self.address
     }
 
+    /// The secret, for what is sealed to it.
+    pub(crate) const fn secret(&self) -> &SecretKey {
+        &self.secret
+    }
+
     /// The secret, for a file that keeps it.
     pub(crate) fn secret_bytes(&self) -> B256 {
         B256::from(self.secret.secret_bytes())

@@ -15,6 +15,7 @@ pub mod message;
 pub mod reader;
 mod reason;
 pub mod rpc;
+pub mod seal;
 pub mod signature;
 pub mod walk;
 

@@ -16,6 +16,11 @@ const HALF_ORDER: [u8; 32] = [
 /// (`v` is 27 or 28, `s` is low).
 #[must_use]
 pub fn signer_of(digest: B256, signature: &[u8]) -> Option<Address> {
+    public_key_of(digest, signature).as_ref().map(address_of)
+}
+
+/// The public key behind a signature, under the same conditions.
+pub(crate) fn public_key_of(digest: B256, signature: &[u8]) -> Option<PublicKey> {
     let (bytes, v) = signature.split_first_chunk::<64>()?;
     let parity = match v {
         [27] => RecoveryId::Zero,
@@ -26,8 +31,7 @@ pub fn signer_of(digest: B256, signature: &[u8]) -> Option<Address> {
         return None;
     }
     let signature = RecoverableSignature::from_compact(bytes, parity).ok()?;
-    let public = curve().recover_ecdsa(Message::from_digest(digest.0), &signature).ok()?;
-    Some(address_of(&public))
+    curve().recover_ecdsa(Message::from_digest(digest.0), &signature).ok()
 }
 
 /// The account of a public key.

@@ -362,8 +362,11 @@ pub fn vote(walk: &mut Walk<'_>, at: &Addresses, claim: &Claim, finding: &Findin
     Ok(())
 }
 
-/// Draws a jury with the seed of its epoch, which is fixed first where nobody has.
-fn draw(walk: &mut Walk<'_>, at: &Addresses, claim: &Claim, panel: &Panel) -> Result<()> {
+/// Draws a jury with the seed of its epoch, which is fixed first where nobody has; anybody may.
+///
+/// # Errors
+/// The chain's; its epoch has not begun.
+pub fn draw(walk: &mut Walk<'_>, at: &Addresses, claim: &Claim, panel: &Panel) -> Result<()> {
     let client = walk.client;
     let epoch = panel.seed_epoch;
     let seed = client.call(at.beacon, &Beacon::drawOfCall { epoch })?.seed;

@@ -7,7 +7,10 @@ pub mod governance;
 pub mod host;
 pub mod hosting;
 pub mod owner;
+pub mod prover;
 pub mod simulation;
 pub mod stake;
+pub mod ticket;
+pub mod validator;
 
 pub use error::{Error, Result};

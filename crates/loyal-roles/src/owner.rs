@@ -10,6 +10,7 @@ pub mod page;
 pub mod register;
 pub mod registration;
 pub mod revenue;
+pub mod ticketing;
 
 pub use page::Page;
 pub use register::Next;

@@ -166,7 +166,7 @@ impl Desk {
     }
 }
 
-fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
+pub(super) fn refuse(status: StatusCode, code: &str, message: &str) -> Response {
     let kind = if status.is_server_error() { "server_error" } else { "invalid_request_error" };
     let mut response =
         answer::json(&json!({ "error": { "message": message, "type": kind, "param": null, "code": code } }));
