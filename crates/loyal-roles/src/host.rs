@@ -171,7 +171,11 @@ impl Host {
     }
 }
 
-pub(crate) fn serve(listener: TcpListener, app: Router, drain_max: Duration, drain: &Drain) -> Result<()> {
+/// Serves routes to everybody until `drain` begins and what is under way is answered, or `drain_max` is over.
+///
+/// # Errors
+/// The system gives no threads or takes the listener away.
+pub fn serve(listener: TcpListener, app: Router, drain_max: Duration, drain: &Drain) -> Result<()> {
     let failed = |source| Error::system("serving", source);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.map_err(|source| Error::system("starting the server's threads", source))?;

@@ -36,6 +36,7 @@ mod clock;
 mod invocation;
 mod program;
 mod short;
+pub mod story;
 
 pub use invocation::{caller, invoke};
 pub use loyal_access::{Answer, Caller};

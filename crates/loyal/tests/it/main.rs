@@ -16,6 +16,7 @@ mod hub;
 mod measures;
 mod model;
 mod pull;
+mod story;
 mod stranger;
 mod talk;
 mod training;
