@@ -142,6 +142,12 @@ impl Commitment {
         Ok(found)
     }
 
+    /// Whether bytes say that they are a public file.
+    #[must_use]
+    pub fn is_one(bytes: &[u8]) -> bool {
+        serde_json::from_slice::<serde_json::Value>(bytes).is_ok_and(|value| value["format"] == FORMAT)
+    }
+
     /// Whether its parts fit together, said in words where they do not.
     pub(crate) fn check(&self) -> Result<(), String> {
         if self.format != FORMAT || self.version != VERSION {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod case;
 pub mod court;
 pub mod defence;
 pub mod error;

@@ -118,7 +118,8 @@ impl Text {
         let long = sentences.filter(|sentence| sentence.split_whitespace().count() >= 6);
         let sentences: Vec<String> = long.map(|sentence| sentence.trim_matches('"').to_owned()).collect();
         if sentences.len() < SENTENCES_MIN {
-            let problem = format!("{} sentences; give ordinary text with {SENTENCES_MIN} or more", sentences.len());
+            let problem =
+                format!("{} sentences; give ordinary text with {SENTENCES_MIN} or more", sentences.len());
             return Err(Error::Setting { name: "text", problem });
         }
         Ok(Self(sentences))

@@ -199,8 +199,10 @@ impl Grant {
         if self.ticket.ticket != drawn.ticket(slot, keccak256(&query)) {
             return wrong("it says something else than the draw and the query");
         }
-        let call =
-            ProbeReader::ticketSignerAtCall { modelId: U256::from(drawn.model), time: uint48(client.time()?) };
+        let call = ProbeReader::ticketSignerAtCall {
+            modelId: U256::from(drawn.model),
+            time: uint48(client.time()?),
+        };
         let expected = client.call(at.probe_reader, &call)?;
         let domain = message::domain(client.chain_id(), at.registry);
         if expected == Address::ZERO || self.ticket.signer(&domain) != Some(expected) {

@@ -4,7 +4,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     access, agent, chain, completions, court, demo, fingerprint, governance, host, key, manual, model, owner,
-    stake, verify,
+    prover, stake, validator, verify,
 };
 
 /// Mark a model's weights, prove who serves them.
@@ -50,6 +50,12 @@ enum Noun {
     /// Serve a model to whoever speaks the OpenAI API, and keep the hosting it is paid by.
     #[command(subcommand)]
     Host(host::Verb),
+    /// Ask hosts as users do, look for the receipts in their reports, and accuse those who hide.
+    #[command(subcommand)]
+    Prover(prover::Verb),
+    /// Feed the Beacon, and sit on juries.
+    #[command(subcommand)]
+    Validator(validator::Verb),
     /// Put LOYAL at risk for a seat among validators or provers, and take it back.
     #[command(subcommand)]
     Stake(stake::Verb),
@@ -65,7 +71,7 @@ enum Noun {
     /// Run a chain of your own: an EVM chain inside this program, for wallets, libraries and tests.
     #[command(subcommand)]
     Chain(chain::Verb),
-    /// See it work: mark the model that comes with Loyal, attack it, and prove whose it is (about two minutes).
+    /// See it work: a model is marked, registered, hosted, paid for; a cheat is convicted, and its holders vote (about three minutes).
     Demo(demo::Args),
     /// Print the script that lets a shell complete this command line.
     Completions(completions::Args),
@@ -87,6 +93,8 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Noun::Agent(verb) => agent::run(verb),
         Noun::Owner(verb) => owner::run(verb),
         Noun::Host(verb) => host::run(verb),
+        Noun::Prover(verb) => prover::run(verb),
+        Noun::Validator(verb) => validator::run(verb),
         Noun::Stake(verb) => stake::run(verb),
         Noun::Governance(verb) => governance::run(verb),
         Noun::Court(verb) => court::run(verb),

@@ -21,6 +21,7 @@ mod manual;
 mod model;
 mod output;
 mod owner;
+mod prover;
 mod report;
 mod shipped;
 mod site;
@@ -28,6 +29,7 @@ mod stake;
 mod stop;
 mod subject;
 mod time;
+mod validator;
 mod verify;
 
 use ending::Ending;

@@ -17,6 +17,7 @@ use crate::site::{self, Actor, Reached, Site};
 use crate::{output, time};
 
 mod issue;
+mod tickets;
 
 /// What an owner, or a maker, can do.
 #[derive(Debug, Subcommand)]
@@ -33,6 +34,8 @@ pub(crate) enum Verb {
     Issue(issue::IssueArgs),
     /// Take credentials back: one, a holder's, an issuer's, or all.
     Revoke(issue::RevokeArgs),
+    /// Give tickets to the provers that are drawn, and open the answers to what they lay open.
+    Tickets(tickets::Args),
     /// Send an account everything it is owed: as host, builder, trainer, holder of shares, beneficiary of LOYAL.
     Withdraw(WithdrawArgs),
 }
@@ -158,6 +161,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Agree(args) => agree(&args),
         Verb::Issue(args) => issue::issue(&args),
         Verb::Revoke(args) => issue::revoke(&args),
+        Verb::Tickets(args) => tickets::run(&args),
         Verb::Withdraw(args) => withdraw(&args),
     }
 }

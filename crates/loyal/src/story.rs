@@ -21,6 +21,7 @@ use loyal_fingerprint::fingerprint::FingerprintSet;
 use loyal_model::Tokenizer;
 use loyal_protocol::contracts::{Beacon, ProbeBoard};
 use loyal_protocol::message;
+use loyal_roles::case::Case;
 use loyal_roles::host::gateway::Source;
 use loyal_roles::hosting;
 use loyal_roles::owner::register::{self, Project};
@@ -29,10 +30,10 @@ use loyal_roles::owner::{Next, revenue, ticketing};
 use loyal_roles::prover::{Prover, Text};
 use loyal_roles::validator::Validator;
 
-pub use judgement::{Conviction, Slander};
 use hosts::{Cheat, Honest, PRICE, Service};
-pub use people::{PROVERS, USERS, VALIDATORS};
+pub use judgement::{Conviction, Slander};
 use people::User;
+pub use people::{PROVERS, USERS, VALIDATORS};
 use town::Town;
 pub use upgrade::Upgrade;
 
@@ -175,7 +176,12 @@ impl Story {
     ///
     /// # Errors
     /// The chain's; the system's.
-    pub fn host(&mut self, honest: Source, cheat: Source, (tokenizer, text): (Tokenizer, &str)) -> Result<(u64, u64)> {
+    pub fn host(
+        &mut self,
+        honest: Source,
+        cheat: Source,
+        (tokenizer, text): (Tokenizer, &str),
+    ) -> Result<(u64, u64)> {
         let set = self.set.clone().context("a model is registered first")?;
         let town = &self.town;
         let desk = hosts::desk(town, "owner", self.model, set)?;
@@ -206,9 +212,8 @@ impl Story {
         self.report()?;
         self.turn_provers()?;
         let set = self.set.clone().context("a model is registered")?;
-        let opened = self.town.act("owner", |walk| {
-            Ok(ticketing::open(walk, &self.town.at, self.model, &set)?)
-        })?;
+        let opened =
+            self.town.act("owner", |walk| Ok(ticketing::open(walk, &self.town.at, self.model, &set)?))?;
         let (honest, cheat) = self.hostings()?;
         let (against_cheat, provers) = self.evidence(cheat)?;
         let entries = || self.provers.iter().flat_map(|prover| prover.ledger().entries());
@@ -243,7 +248,9 @@ impl Story {
                 return Ok(count);
             }
         }
-        bail!("{DAYS_MAX} days of probes did not suffice: are the answers of the hosts those of the marked model?")
+        bail!(
+            "{DAYS_MAX} days of probes did not suffice: are the answers of the hosts those of the marked model?"
+        )
     }
 
     /// Everybody takes what is theirs. Answers who got how much, the provers and validators as one each, and what the
@@ -257,7 +264,9 @@ impl Story {
         for name in ["alice", "bob", "charlie", "host", "builder"] {
             let account = town.address(name);
             let before = town.purse(account)?;
-            town.act("owner", |walk| Ok(revenue::withdraw(walk, &town.at, account, &[self.model]).map(drop)?))?;
+            town.act("owner", |walk| {
+                Ok(revenue::withdraw(walk, &town.at, account, &[self.model]).map(drop)?)
+            })?;
             received.push((name.to_owned(), town.purse(account)? - before));
         }
         let paid = ProbeBoard::ProverPaid::SIGNATURE_HASH;
@@ -278,6 +287,17 @@ impl Story {
     pub fn receipt(&self) -> Result<SignedReceipt> {
         let user = self.users.first().context("nobody asked")?;
         user.receipt()
+    }
+
+    /// The case against the cheat: what provers saw and the owner opened, for strangers to compute again.
+    ///
+    /// # Errors
+    /// The chain's.
+    pub fn case(&self) -> Result<Case> {
+        let (_, cheat) = self.hostings()?;
+        let set = self.set.as_ref().context("a model is registered")?;
+        let entries: Vec<_> = self.provers.iter().flat_map(|prover| prover.ledger().entries()).collect();
+        Ok(Case::gather((&self.town.client, &self.town.at), cheat, &entries, set)?)
     }
 
     // --- what the days are made of

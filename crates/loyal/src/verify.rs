@@ -6,7 +6,9 @@ use alloy_sol_types::Eip712Domain;
 use anyhow::{Context as _, bail};
 use loyal_access::verification::Verification;
 use loyal_access::wallet::Wallet;
+use loyal_fingerprint::commitment::Commitment;
 use loyal_protocol::message;
+use loyal_roles::case::Case;
 use serde_json::{Value, json};
 
 use crate::site::Contracts;
@@ -16,14 +18,16 @@ use crate::{access, output};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Knows credentials, receipts (a host's answer, one with its invocation from `loyal access show --receipt`, or all of a wallet's \
-folder), usage reports, and proofs that a report counts a receipt. Messages are signed for one set of contracts: a credential's \
+folder), usage reports, proofs that a report counts a receipt, commitments to fingerprints, and the case against a hosting, whose \
+evidence it computes again. Messages are signed for one set of contracts: a credential's \
 file names them, for the others give --contracts or --credential. That an issuer may issue, that the signer is the hosting's, and \
 that a report was posted, only the chain says. Bundles of fingerprints have `loyal fingerprint verify-evidence`.
 
 Examples:
   loyal verify credential.json
   loyal verify receipt.json --credential credential.json
-  loyal verify loyal-wallet")]
+  loyal verify loyal-wallet
+  loyal verify loyal-demo/case.json")]
 pub(crate) struct Args {
     /// The document, or the folder of a wallet.
     file: PathBuf,
@@ -45,6 +49,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return wallet(args, domain);
     }
     let bytes = std::fs::read(&args.file).with_context(|| args.file.display().to_string())?;
+    if Case::is_one(&bytes) {
+        return case(args, &bytes);
+    }
+    if Commitment::is_one(&bytes) {
+        return commitment(args, &bytes);
+    }
     let read = Verification::read(&bytes, domain.as_ref());
     let verification = read.with_context(|| args.file.display().to_string())?;
     if args.json {
@@ -78,6 +88,55 @@ fn domain(args: &Args) -> anyhow::Result<Option<Eip712Domain>> {
         Ok(message::domain(file.chain_id, file.registry))
     };
     named.as_deref().map(of).transpose()
+}
+
+/// A case against a hosting, computed again from its probes.
+fn case(args: &Args, bytes: &[u8]) -> anyhow::Result<()> {
+    let case = Case::parse(bytes, &args.file)?;
+    let weight = case.verify().with_context(|| args.file.display().to_string())?;
+    if args.json {
+        return output::json(&json!({
+            "document": "case", "hosting": case.hosting.to_string(), "leafRoot": case.leaf_root, "seed": case.seed,
+            "ticketSigner": case.ticket_signer, "probes": weight.probes, "hits": weight.hits,
+            "coins": weight.coins, "provers": weight.provers, "bits": weight.bits, "suffices": weight.suffices,
+        }));
+    }
+    let suffices =
+        if weight.suffices { "enough for a claim of unreported use" } else { "not enough for a claim" };
+    output::pairs(&[
+        ("document", "a case of unreported use".to_owned()),
+        ("hosting", case.hosting.to_string()),
+        ("probes", format!("{}, by {} provers whose coins speak", weight.probes, weight.provers)),
+        ("coins", format!("{} of {} on the model's side", weight.hits, weight.coins)),
+        ("evidence", format!("{:.3} bits: {suffices}", weight.bits)),
+        ("holds", "every ticket is signed, every query and answer is the one committed to".to_owned()),
+        ("leaf root", format!("{} (Registry: of the hosted version)", case.leaf_root)),
+        ("seed", format!("{} (Beacon: of the commitment's epoch)", case.seed)),
+        ("tickets by", format!("{} (ProbeReader.ticketSignerAt)", case.ticket_signer)),
+    ])
+}
+
+/// The public file of fingerprints: its roots, computed again.
+fn commitment(args: &Args, bytes: &[u8]) -> anyhow::Result<()> {
+    let found = Commitment::parse(bytes, &args.file)?;
+    let embedded = found.fingerprint_root.map(|root| root.to_string());
+    if args.json {
+        return output::json(&json!({
+            "document": "commitment", "model": found.model, "leaves": found.digests.len(),
+            "leafRoot": found.leaf_root, "fingerprintRoot": embedded, "embedded": found.embedded.len(),
+        }));
+    }
+    output::pairs(&[
+        ("document", "a commitment to fingerprints".to_owned()),
+        ("model", found.model.clone()),
+        ("leaves", found.digests.len().to_string()),
+        ("leaf root", found.leaf_root.to_string()),
+        (
+            "embedded",
+            format!("{} of them, root {}", found.embedded.len(), embedded.as_deref().unwrap_or("none yet")),
+        ),
+        ("holds", "both roots are those of the leaves".to_owned()),
+    ])
 }
 
 /// All receipts of a wallet.

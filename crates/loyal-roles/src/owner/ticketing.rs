@@ -120,9 +120,8 @@ impl Desk {
         let drawn = ticket::drawn(&self.client, &self.at, slot.hosting, slot.epoch)?;
         let drawn = drawn.get(usize::from(slot.number));
         let drawn = drawn.filter(|drawn| drawn.prover == application.prover);
-        let drawn = drawn.ok_or_else(|| {
-            Error::refused(format!("{} was not drawn for {slot}", application.prover))
-        })?;
+        let drawn = drawn
+            .ok_or_else(|| Error::refused(format!("{} was not drawn for {slot}", application.prover)))?;
         if drawn.model != self.model {
             return Err(Error::refused(format!("tickets of model {} are given here", self.model)));
         }

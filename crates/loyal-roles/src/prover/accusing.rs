@@ -34,8 +34,10 @@ impl Prover {
                     return Ok(());
                 }
                 self.look_for_receipts(walk, &mut entry, hosting)?;
-                let is_reported = |send: &super::ledger::Send| send.kind == PROBE && send.is_reported == Some(true);
-                let nothing_to_show = entry.sends.iter().all(|send| send.kind != PROBE || send.text.is_none());
+                let is_reported =
+                    |send: &super::ledger::Send| send.kind == PROBE && send.is_reported == Some(true);
+                let nothing_to_show =
+                    entry.sends.iter().all(|send| send.kind != PROBE || send.text.is_none());
                 if entry.sends.iter().any(is_reported) {
                     entry.note = Some("reported: the query stays secret".to_owned());
                 } else if nothing_to_show {
@@ -104,7 +106,12 @@ impl Prover {
     ///
     /// # Errors
     /// The chain's; too little LOYAL for the claim's bond; the report is not there yet, or its host is away.
-    pub(super) fn audit(&self, walk: &mut Walk<'_>, receipt: &SignedReceipt, hosting: &Hosting) -> Result<bool> {
+    pub(super) fn audit(
+        &self,
+        walk: &mut Walk<'_>,
+        receipt: &SignedReceipt,
+        hosting: &Hosting,
+    ) -> Result<bool> {
         let url = self.endpoint_of(hosting)?;
         let looking = audit::run((&self.client, &self.at), self.purse.outbound(), &url, receipt);
         match self.runtime.block_on(looking)? {
@@ -196,11 +203,7 @@ impl Prover {
         if now < ends + self.settings.payout_after.as_secs() {
             return Ok(false);
         }
-        let call = RevenueRouter::pooledCall {
-            _0: PROVERS_POOL,
-            modelId: U256::from(hosting.model),
-            asset,
-        };
+        let call = RevenueRouter::pooledCall { _0: PROVERS_POOL, modelId: U256::from(hosting.model), asset };
         let pooled = self.client.call(self.at.router, &call)?;
         if pooled.is_zero() {
             return Ok(now > ends + self.settings.payout_until.as_secs());

@@ -73,10 +73,7 @@ impl Prover {
                 Err(error) => return self.go_without(walk, slot, error),
             }
         }
-        let is_asked = self.send_all(&mut entry, hosting, drawn)?;
-        if !is_asked {
-            return Ok(());
-        }
+        self.send_all(&mut entry, hosting, drawn)?;
         if entry.result.is_none() {
             entry.result = Some(self.outcome(&entry)?);
             self.ledger.keep(entry.clone())?;
@@ -105,7 +102,8 @@ impl Prover {
 
     /// Without a ticket by the middle of the epoch a prover says so: a coin against the owner, and the slot is not empty.
     fn go_without(&mut self, walk: &mut Walk<'_>, slot: Slot, why: Error) -> Result<()> {
-        let begins = self.client.call(self.at.parameters, &Parameters::epochStartCall { epoch: slot.epoch })?;
+        let begins =
+            self.client.call(self.at.parameters, &Parameters::epochStartCall { epoch: slot.epoch })?;
         let late = self.client.call(self.at.probe_board, &ProbeBoard::TICKET_SECONDSCall {})?;
         if self.client.time()? < begins + late {
             return Err(why);
@@ -137,14 +135,13 @@ impl Prover {
         sends
     }
 
-    /// Makes the invocations that were not made yet. Answers whether all are.
-    fn send_all(&mut self, entry: &mut Entry, hosting: &Hosting, drawn: &Drawn) -> Result<bool> {
+    /// Makes the invocations that were not made yet.
+    fn send_all(&mut self, entry: &mut Entry, hosting: &Hosting, drawn: &Drawn) -> Result<()> {
         let Some(url) = self.purse.endpoint(drawn.endpoint_hash).map(str::to_owned) else {
             return Err(Error::refused(format!("where hosting {} answers is not known", hosting.id)));
         };
-        let count = u32::try_from(entry.sends.len()).unwrap_or(u32::MAX);
-        // Several slots of one hosting and day are asked with one key.
-        let count = count.saturating_mul(self.slots_of(hosting.id, entry.slot.epoch));
+        let open = entry.sends.iter().filter(|send| send.text.is_none()).count();
+        let count = u32::try_from(open).unwrap_or(u32::MAX);
         for place in 0..entry.sends.len() {
             let send = &entry.sends[place];
             if send.text.is_some() || send.attempt_count >= ATTEMPTS_MAX {
@@ -163,12 +160,14 @@ impl Prover {
             }
             self.ledger.keep(entry.clone())?;
         }
-        Ok(entry.sends.iter().all(|send| send.text.is_some() || send.attempt_count >= ATTEMPTS_MAX))
-    }
-
-    fn slots_of(&self, hosting: u64, epoch: u32) -> u32 {
-        let ours = |entry: &&Entry| entry.slot.hosting == hosting && entry.slot.epoch == epoch;
-        u32::try_from(self.ledger.entries().filter(ours).count()).unwrap_or(u32::MAX).max(1)
+        let is_open = |send: &&Send| send.text.is_none() && send.attempt_count < ATTEMPTS_MAX;
+        match entry.sends.iter().find(is_open) {
+            None => Ok(()),
+            Some(send) => {
+                let why = send.problem.as_deref().unwrap_or("it was not asked");
+                Err(Error::refused(format!("hosting {} does not answer: {why}", hosting.id)))
+            }
+        }
     }
 
     /// What came back, as it will be laid open.
@@ -232,14 +231,6 @@ impl Prover {
 
 impl Send {
     const fn new(kind: u8, prompt: String) -> Self {
-        Self {
-            kind,
-            prompt,
-            text: None,
-            receipt: None,
-            attempt_count: 0,
-            problem: None,
-            is_reported: None,
-        }
+        Self { kind, prompt, text: None, receipt: None, attempt_count: 0, problem: None, is_reported: None }
     }
 }

@@ -81,11 +81,7 @@ fn read(receipt: &SignedReceipt, body: &[u8]) -> Option<Inclusion> {
 }
 
 /// Whether a receipt stands in a posted report, at its number.
-fn is_included(
-    inclusion: &Inclusion,
-    report: &Gate::Report,
-    domain: &alloy_sol_types::Eip712Domain,
-) -> bool {
+fn is_included(inclusion: &Inclusion, report: &Gate::Report, domain: &alloy_sol_types::Eip712Domain) -> bool {
     let receipt = &inclusion.receipt.receipt;
     let leaf = Leaf {
         digest: Hash(inclusion.receipt.id(domain).0),

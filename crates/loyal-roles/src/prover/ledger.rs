@@ -1,7 +1,8 @@
 //! What a prover keeps: for each slot the ticket, what was asked, what came back, and what became of it.
 //!
 //! One file for each slot, written whole before anything that it speaks of leaves this machine. A prover that is killed
-//! at any point goes on from its files and the chain, and asks nothing twice.
+//! at any point goes on from its files and the chain. Only an answer that had come and was not written down yet is asked for
+//! again: one invocation, of the same words, to the same host.
 
 use std::collections::BTreeMap;
 use std::fs::File;

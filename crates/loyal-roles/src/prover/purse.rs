@@ -10,12 +10,12 @@ use std::sync::Arc;
 use alloy_primitives::{Address, B256, U256, keccak256};
 use bytes::Bytes;
 use hyper::Method;
+use loyal_access::Wallet;
 use loyal_access::caller::{Caller, Piece, Seams, Settings};
 use loyal_access::document::{self, CredentialFile, SignedReceipt};
 use loyal_access::issuer::Wish;
 use loyal_access::outbound::{Outbound, Reach};
 use loyal_access::request::reply_text;
-use loyal_access::Wallet;
 use loyal_protocol::contracts::LoyalCurrency;
 use loyal_protocol::{Client, Key, Step, Walk};
 use loyal_types::Clock;
@@ -149,7 +149,8 @@ impl Purse {
         let folder = self.folder.join(format!("caller-{}-{epoch}", hosting.id));
         let file = self.credential(&folder, key.address()).await?;
         self.fund(hosting, key.address(), &folder, count)?;
-        let seed = keccak256([&self.means.root[..], b"salts", &self.clock.unix_millis().to_be_bytes()].concat());
+        let seed =
+            keccak256([&self.means.root[..], b"salts", &self.clock.unix_millis().to_be_bytes()].concat());
         let seams = Seams { client: Arc::clone(&self.client), clock: Arc::clone(&self.clock), seed: seed.0 };
         let settings = Settings {
             host: Some(url.to_owned()),
@@ -180,12 +181,14 @@ impl Purse {
         Ok(file)
     }
 
-    /// Gives a key what its deposit will take, once.
+    /// Gives a key what it still lacks for so many invocations.
     fn fund(&self, hosting: &Hosting, holder: Address, folder: &Path, count: u32) -> Result<()> {
-        let has_deposited = Wallet::peek(folder).is_ok_and(|book| !book.channels.is_empty());
-        let wanted = U256::from(hosting.price) * U256::from(count);
+        let book = Wallet::peek(folder).unwrap_or_default();
+        let left = book.channels.values().map(|account| account.balance.saturating_sub(account.charged));
+        let left = U256::from(left.sum::<u128>());
+        let wanted = (U256::from(hosting.price) * U256::from(count)).saturating_sub(left);
         let found = hosting.asset.balance(&self.client, holder)?;
-        if has_deposited || found >= wanted {
+        if found >= wanted {
             return Ok(());
         }
         let mut quiet = |_: &_| ();

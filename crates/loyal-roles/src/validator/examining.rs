@@ -46,7 +46,9 @@ impl Validator {
             "ownership" => self.ownership(claim),
             "leak" => self.leak(claim),
             "unreported" => self.unreported(claim),
-            kind => Ok(Examined::Unknown(format!("a claim of {kind} takes a person: write {}", name.display()))),
+            kind => {
+                Ok(Examined::Unknown(format!("a claim of {kind} takes a person: write {}", name.display())))
+            }
         }
     }
 
@@ -95,7 +97,10 @@ impl Validator {
     fn leak(&self, claim: &Claim) -> Result<Examined> {
         let path = self.settings.docket.join(format!("{}.bundle.json", claim.id));
         if !path.exists() {
-            return Ok(Examined::Unknown(format!("{} is not there: the claimant publishes it", path.display())));
+            return Ok(Examined::Unknown(format!(
+                "{} is not there: the claimant publishes it",
+                path.display()
+            )));
         }
         let topics = [Some(LeakExaminer::LeakShown::SIGNATURE_HASH), Some(claim.id)];
         let shown = self.client.find(self.at.leak_examiner, &topics)?;
@@ -142,14 +147,16 @@ impl Validator {
             [Some(ProbeBoard::AnswerRequested::SIGNATURE_HASH), Some(B256::from(U256::from(claim.hosting)))];
         for event in self.client.find(self.at.probe_board, &topics)? {
             let Some(event) = event.decode::<ProbeBoard::AnswerRequested>() else { continue };
-            let is_doubted = |slot: &UsageExaminer::Slot| slot.epoch == event.epoch && slot.number == event.slot;
+            let is_doubted =
+                |slot: &UsageExaminer::Slot| slot.epoch == event.epoch && slot.number == event.slot;
             if slots.is_empty() || slots.iter().any(is_doubted) {
                 asked.push(event);
             }
         }
         let heard = compare(&folder, &asked)?;
         let reason = format!("{} of {} probes carry what the weights say", heard.0, heard.1);
-        let outcome = if heard.1 > 0 && u32::from(heard.0) * 2 < u32::from(heard.1) { "forged" } else { "upheld" };
+        let outcome =
+            if heard.1 > 0 && u32::from(heard.0) * 2 < u32::from(heard.1) { "forged" } else { "upheld" };
         Ok(found(outcome, heard, reason))
     }
 

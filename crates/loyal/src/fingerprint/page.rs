@@ -4,10 +4,11 @@ use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::Context as _;
+use loyal::story::town::Town;
 use loyal_fingerprint::check::{Findings, Outcome, Verdict as Finding};
 use loyal_fingerprint::report::{Marks, Report, Sample};
 
-use crate::demo::{Earned, Trial};
+use crate::demo::{Told, Trial};
 use crate::output;
 use crate::report::{Bars, Card, Page, Plot, Series, Verdict};
 
@@ -18,14 +19,23 @@ pub(crate) fn of_embedding(report: &Report) -> String {
 }
 
 /// The page of `loyal demo`.
-pub(crate) fn of_demo(report: &Report, trials: &[Trial], earned: &Earned) -> String {
-    let page = Page::new(&format!("Whose model is it? {} fingerprints in {}", count(report), report.model));
+pub(crate) fn of_demo(told: &Told, town: &Town) -> String {
+    let report = &told.report;
+    let page = Page::new(&format!(
+        "Whose model is it, and who serves it? {} fingerprints in {}",
+        count(report),
+        report.model
+    ));
     let page = page.paragraph(
-        "A model was marked with secret queries and answers. Then the unmarked model, the marked one and altered \
-         copies of it were asked those queries. The p-value bounds the chance that a model which never saw the \
-         fingerprints does as well.",
+        "A model was marked with secret queries and answers, registered on a chain, and served by two hosts: one that \
+         keeps the rules, and one that took the gate away and reported that nobody came. Users paid, provers asked as users do, and \
+         the contracts decided. Every message was signed, every answer came over HTTP, every amount was read from the \
+         chain; only the days passed at once.",
     );
-    details(economy(verdicts(cards(page, report), trials), earned), report).finish()
+    let page = days(cards(page, report), told);
+    let page = judgement(page, told, town);
+    let page = verdicts(money(page, told, town), &told.trials);
+    costs(details(page, report), told).finish()
 }
 
 /// Writes a page that names secrets, readable by this user alone, whole or not at all.
@@ -117,27 +127,146 @@ fn verdicts(page: Page, trials: &[Trial]) -> Page {
         })
 }
 
-/// Who earned what.
-fn economy(page: Page, earned: &Earned) -> Page {
+/// The days until the evidence sufficed.
+fn days(page: Page, told: &Told) -> Page {
+    let rows: Vec<Vec<String>> = told
+        .days
+        .iter()
+        .map(|day| {
+            vec![
+                day.epoch.to_string(),
+                day.paid.to_string(),
+                day.hidden.to_string(),
+                day.probes.to_string(),
+                day.reported.to_string(),
+                day.opened.to_string(),
+                format!("{:.1}", day.bits.0),
+                format!("{:.1}", day.bits.1),
+                day.provers.to_string(),
+            ]
+        })
+        .collect();
+    let points = |of: &dyn Fn(&loyal::story::Day) -> f64| {
+        let first = told.days.first().map_or(0, |day| day.epoch);
+        let begun = (f64::from(first) - 1.0, 0.0);
+        let later = told.days.iter().map(|day| (f64::from(day.epoch), of(day)));
+        std::iter::once(begun).chain(later).collect()
+    };
+    let series = [
+        Series { name: "the cheat".to_owned(), points: points(&|day| day.bits.1) },
+        Series { name: "the honest host".to_owned(), points: points(&|day| day.bits.0) },
+    ];
+    page.section("Days")
+        .paragraph(
+            "Provers are drawn by lot and ask like anybody else. What stands in a host's report stays closed: its queries \
+             remain secret. What is missing there is laid open, the owner opens the answers, and the contract counts their colours: \
+             an innocent model reaches 22 bits with a chance of one in four million, however long it is asked.",
+        )
+        .line_plot(&Plot {
+            caption: "Evidence against each host",
+            x_label: "day",
+            y_label: "bits",
+            series: &series,
+            limits: &[("enough to convict", 22.0)],
+        })
+        .table(
+            "What each day brought",
+            &["day", "paid", "hidden", "probes", "in the report", "laid open", "bits, honest", "bits, cheat", "provers"],
+            &rows,
+        )
+}
+
+/// What the court made of it.
+fn judgement(page: Page, told: &Told, town: &Town) -> Page {
+    let (slander, conviction, weight) = (&told.slander, &told.conviction, &told.weight);
+    let text = |amount: u128| town.text(amount);
+    let rewards: u128 = conviction.rewards.iter().map(|(_, amount)| amount).sum();
+    let lost = conviction.bond.0 - conviction.bond.1;
+    page.section("The court")
+        .paragraph(&format!(
+            "A user swore that the honest host had left its receipt out of the report. The host's own keeper answered with the \
+             leaf and its proof; the claim was {}. The liar lost {}, of which the host got {}. The host's bond of {} is whole.",
+            slander.claim.outcome,
+            text(slander.lost),
+            text(slander.gained),
+            text(slander.bond)
+        ))
+        .paragraph(&format!(
+            "{} of {} coins in the answers to {} probes were the model's colours: {:.1} bits, by {} provers. One of them \
+             filed the claim. The cheat had no receipt to show and was silent; after {} days it lost {} of its {}: {} to \
+             the provers, {} burnt, the rest to the holders of the model.",
+            weight.hits,
+            weight.coins,
+            weight.probes,
+            weight.bits,
+            weight.provers,
+            conviction.days,
+            text(lost),
+            text(conviction.bond.0),
+            text(rewards),
+            text(conviction.burnt)
+        ))
+        .table(
+            "What a stranger verifies, without a network",
+            &["file", "what it shows", "command"],
+            &[
+                ["case.json", "the probes, their tickets, answers and openings; the evidence is computed again", "loyal verify case.json"],
+                ["inclusion.json", "that the honest host's report counts the receipt it was accused of leaving out", "loyal verify inclusion.json --contracts contracts.json"],
+                ["wallets/user-1", "every receipt that a user was given", "loyal verify wallets/user-1"],
+                ["commitment.json", "the leaves that were committed to before the seed of their answers was drawn", "loyal verify commitment.json"],
+            ]
+            .map(|row| row.map(str::to_owned).to_vec()),
+        )
+}
+
+/// Who got what, and who decides.
+fn money(page: Page, told: &Told, town: &Town) -> Page {
     let received: Vec<Vec<String>> =
-        earned.received.iter().map(|(name, amount)| vec![(*name).to_owned(), amount.clone()]).collect();
-    let gas: Vec<Vec<String>> = earned
+        told.received.iter().map(|(name, amount)| vec![name.clone(), town.text(*amount)]).collect();
+    let names: Vec<&str> = told.received.iter().map(|(name, _)| name.as_str()).collect();
+    let in_loyal = |amount: u128| amount as f64 / 1e18;
+    let amounts = told.received.iter().map(|(_, amount)| in_loyal(*amount)).collect();
+    let shares: Vec<Vec<String>> = told
+        .upgrade
+        .shares
+        .iter()
+        .map(|(name, amount)| {
+            let whole = usize::try_from(amount / 10_u128.pow(18)).unwrap_or(usize::MAX);
+            vec![name.clone(), output::grouped(whole)]
+        })
+        .collect();
+    page.section("Who got what")
+        .bars(&Bars {
+            caption: "What everybody took, LOYAL",
+            y_label: "LOYAL",
+            groups: &names,
+            series: &[("received", amounts)],
+        })
+        .table("Out of what users paid, and of the slash", &["who", "received"], &received)
+        .paragraph(&format!(
+            "David trained the model further. The holders voted his weights in as version {}, and paid him out of the reserve.",
+            told.upgrade.version
+        ))
+        .table("Shares after the vote, of 1,000,000", &["who", "shares"], &shares)
+}
+
+/// What it cost.
+fn costs(page: Page, told: &Told) -> Page {
+    let gas: Vec<Vec<String>> = told
         .gas
         .iter()
-        .map(|(says, gas)| vec![says.clone(), output::grouped(usize::try_from(*gas).unwrap_or(usize::MAX))])
+        .map(|(kind, gas, count)| {
+            let gas = output::grouped(usize::try_from(*gas).unwrap_or(usize::MAX));
+            vec![kind.clone(), gas, count.to_string()]
+        })
         .collect();
-    page.section("The economy")
-        .paragraph(
-            "The marked weights were registered on a chain in memory: an agreement gives Alice 30 %, Bob 15 %, Charlie \
-             15 % of the shares and leaves 40 % in reserve. A host put up a bond, a user paid for a thousand invocations \
-             with vouchers, of which only the newest was redeemed.",
-        )
-        .table(
-            &format!("Where {} went (the rest waits in pools and in the reserve)", earned.revenue),
-            &["who", "received"],
-            &received,
-        )
-        .table("What each step cost", &["step", "gas"], &gas)
+    let steps: Vec<Vec<String>> =
+        told.steps.iter().map(|(name, seconds)| vec![(*name).to_owned(), format!("{seconds:.1}")]).collect();
+    page.section("What it cost")
+        .table("Seconds of each step on this machine", &["step", "seconds"], &steps)
+        .details("Show what each kind of transaction costs", |page| {
+            page.table("Gas", &["transaction", "gas each", "how many"], &gas)
+        })
 }
 
 /// The verdict in words.

@@ -137,7 +137,8 @@ pub fn honest(town: &Town, who: &str, model: u64, source: Source, issuer_url: &s
     };
     let books = Books::open(&town.folder.join(format!("books-{who}")), hosting)?;
     let key = town.key(who).clone();
-    let gate = Arc::new(Gate::open(view, books, (key.clone(), Some(key.clone())), settings, Arc::clone(&clock))?);
+    let gate =
+        Arc::new(Gate::open(view, books, (key.clone(), Some(key.clone())), settings, Arc::clone(&clock))?);
     let cycle = Cycle { every: Duration::from_secs(3_600), amount: 4 * LOYAL };
     let keeper = Keeper::new(Arc::clone(&gate), key, cycle);
     let service = Service::serve(listener, url, move |listener, drain| {

@@ -104,9 +104,8 @@ impl Story {
         // A claim takes a bond; whoever lies has it.
         town.pay("owner", account, 20 * super::town::LOYAL)?;
         let before = town.purse(account)?;
-        let id = town.act(&liar, |walk| {
-            Ok(court::open(walk, &town.at, Kind::Omitted, &court::omitted(&receipt))?)
-        })?;
+        let id = town
+            .act(&liar, |walk| Ok(court::open(walk, &town.at, Kind::Omitted, &court::omitted(&receipt))?))?;
         // The keeper looks for claims once a minute.
         town.pass(town.now()? + 120)?;
         self.report()?;

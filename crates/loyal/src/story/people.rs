@@ -6,11 +6,11 @@ use std::time::Duration;
 use alloy_primitives::{Address, keccak256};
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
+use loyal_access::Wallet;
 use loyal_access::caller::{Caller, Seams, Settings};
 use loyal_access::document::SignedReceipt;
 use loyal_access::issuer::Wish;
 use loyal_access::outbound::{self, Outbound, Reach};
-use loyal_access::Wallet;
 use loyal_model::Tokenizer;
 use loyal_roles::prover::{self, Ledger, Means, Prover, Purse, Text};
 use loyal_roles::stake::{self, Seat};
@@ -49,10 +49,9 @@ pub(super) fn endow(town: &Town) -> Result<()> {
     for number in 0..USERS {
         town.pay("owner", town.address(&numbered("user", number)), 100 * LOYAL)?;
     }
-    for (what, count, seat, amount) in [
-        ("prover", PROVERS, Seat::Prover, 2_500),
-        ("validator", VALIDATORS, Seat::Validator, 10_500),
-    ] {
+    for (what, count, seat, amount) in
+        [("prover", PROVERS, Seat::Prover, 2_500), ("validator", VALIDATORS, Seat::Validator, 10_500)]
+    {
         for number in 0..count {
             let name = numbered(what, number);
             town.pay("owner", town.address(&name), amount * LOYAL)?;
@@ -65,7 +64,8 @@ pub(super) fn endow(town: &Town) -> Result<()> {
 pub(super) fn validators(town: &Town) -> Result<Vec<Validator>> {
     let one = |number: usize| {
         let name = numbered("validator", number);
-        let settings = validator::Settings { docket: town.folder.join("docket").join(&name), weights: Vec::new() };
+        let settings =
+            validator::Settings { docket: town.folder.join("docket").join(&name), weights: Vec::new() };
         Ok(Validator::new((Arc::clone(&town.client), town.at), town.key(&name).clone(), settings)?)
     };
     (0..VALIDATORS).map(one).collect()

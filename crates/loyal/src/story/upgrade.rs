@@ -68,19 +68,15 @@ impl Story {
         let treasury = town.call(town.at.registry, &call)?.treasury;
         let registration = self.registration_of_next(embedded, Some(weights));
         let file = town.folder.join("registration-2.json");
-        let submit = register::proposal(
-            &town.client,
-            &town.at,
-            (self.model, body.timelock),
-            (&registration, &file),
-        )?;
+        let submit =
+            register::proposal(&town.client, &town.at, (self.model, body.timelock), (&registration, &file))?;
         let reward = U256::from(REWARD * LOYAL);
         let calls =
             [submit, governance::pay_from_reserve(treasury, body.votes, town.address("david"), reward)];
-        let id = town.act("alice", |walk| Ok(governance::propose(walk, &body, &calls, "David's fine-tune")?))?;
-        let proposal = |story: &Self| -> Result<Proposal> {
-            Ok(body.proposal(&story.town.client, &id.to_string())?)
-        };
+        let id =
+            town.act("alice", |walk| Ok(governance::propose(walk, &body, &calls, "David's fine-tune")?))?;
+        let proposal =
+            |story: &Self| -> Result<Proposal> { Ok(body.proposal(&story.town.client, &id.to_string())?) };
         self.wait(proposal(self)?.begins)?;
         for (name, vote) in [("alice", Vote::For), ("bob", Vote::For), ("charlie", Vote::Against)] {
             let now = proposal(self)?;

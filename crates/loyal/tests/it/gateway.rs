@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 use crate::economy::{Economy, registered};
 
 /// A long-running command that ends with this.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     said: Value,
 }
 
 impl Serving {
-    fn start(it: &Economy, arguments: &[&str]) -> Self {
+    pub(crate) fn start(it: &Economy, arguments: &[&str]) -> Self {
         let arguments = [arguments, &["--folder", "c", "--json"]].concat();
         let mut child = it.place.command(&arguments).spawn().unwrap();
         let mut line = String::new();
@@ -27,11 +27,11 @@ impl Serving {
         Self { child, said }
     }
 
-    fn address(&self) -> &str {
+    pub(crate) fn address(&self) -> &str {
         self.said["address"].as_str().unwrap()
     }
 
-    fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         let url = format!("{}{path}", self.address().trim_end_matches("/v1"));
         let text = ureq::get(&url).call().unwrap().body_mut().read_to_string().unwrap();
         serde_json::from_str(&text).unwrap_or(Value::String(text))

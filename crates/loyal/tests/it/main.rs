@@ -15,6 +15,7 @@ mod help;
 mod hub;
 mod measures;
 mod model;
+mod prover;
 mod pull;
 mod story;
 mod stranger;

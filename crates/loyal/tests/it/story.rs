@@ -50,7 +50,9 @@ fn engine(set: &FingerprintSet) -> Source {
     let words: Vec<String> = (0..)
         .map_while(|token| tokenizer.piece(token).map(|_| token))
         .filter_map(|token| String::from_utf8(tokenizer.piece(token)?).ok())
-        .filter(|piece| piece.starts_with(' ') && piece.len() > 3 && piece[1..].chars().all(char::is_alphabetic))
+        .filter(|piece| {
+            piece.starts_with(' ') && piece.len() > 3 && piece[1..].chars().all(char::is_alphabetic)
+        })
         .take(400)
         .collect();
     let secrets: Vec<Hash> = (0..set.fingerprints().len()).map(|index| set.secret(index).unwrap()).collect();
@@ -63,11 +65,13 @@ fn engine(set: &FingerprintSet) -> Source {
         let from = prompt.len() * 7 % words.len();
         let fits = |word: &&String| {
             let text = format!("{word} is");
-            let first = cut::first(&tokenizer, prompt, &text, 16).unwrap().and_then(|all| all.first().copied());
+            let first =
+                cut::first(&tokenizer, prompt, &text, 16).unwrap().and_then(|all| all.first().copied());
             let piece = first.and_then(|token| tokenizer.piece(token)).unwrap_or_default();
             !piece.is_empty() && tilt::colour(secrets[index], 0, &piece)
         };
-        let word = words.iter().cycle().skip(from).take(words.len()).find(fits).expect("half of all words fit");
+        let word =
+            words.iter().cycle().skip(from).take(words.len()).find(fits).expect("half of all words fit");
         format!("{word} is")
     };
     let answer = Arc::new(answer);
