@@ -14,6 +14,7 @@ mod evidence;
 mod fingerprint;
 mod model;
 mod owner;
+mod prover;
 mod weights;
 
 /// One parser under test.
@@ -66,6 +67,9 @@ pub(crate) const TARGETS: &[Target] = &[
     access::VERIFICATION,
     access::PAYMENT_REQUIRED,
     access::WALLET,
+    prover::TICKET_APPLICATION,
+    prover::TICKET_GRANT,
+    prover::CASE,
 ];
 
 /// The target of a name.

@@ -44,6 +44,10 @@ pub enum Party {
     Hides(f64),
     /// Serves the model, reports nothing, and serves this part of the provers honestly, because it knows them.
     Knows(f64),
+    /// Is honest, and this part of its slots is drawn by provers who make their answers up: they cannot know the colours.
+    Framed(f64),
+    /// Is honest, and this part of its slots is drawn by provers whom the owner tells what to say.
+    Betrayed(f64),
 }
 
 /// What happened to a party over many epochs.
@@ -117,8 +121,13 @@ pub fn live(party: Party, probing: &Probing, epochs: u64, seed: u64) -> Fate {
         Party::Innocent => 1.0,
         Party::Hides(part) => part,
         Party::Knows(part) => 1.0 - part,
+        Party::Framed(part) | Party::Betrayed(part) => part,
     };
-    let rate = if party == Party::Innocent { 1.0 / f64::from(probing.chance.k()) } else { probing.rate };
+    let rate = match party {
+        Party::Innocent | Party::Framed(_) => 1.0 / f64::from(probing.chance.k()),
+        Party::Betrayed(_) => 1.0,
+        _ => probing.rate,
+    };
     let (mut times, mut age) = (Vec::new(), 0_u32);
     let mut evidence = Evidence::new(probing.chance);
     for _ in 0..epochs {
@@ -139,7 +148,8 @@ pub fn live(party: Party, probing: &Probing, epochs: u64, seed: u64) -> Fate {
             age = 0;
         }
     }
-    fate(epochs, times, if party == Party::Innocent { 0.0 } else { hidden })
+    let gains = !matches!(party, Party::Innocent | Party::Framed(_) | Party::Betrayed(_));
+    fate(epochs, times, if gains { hidden } else { 0.0 })
 }
 
 fn fate(epochs: u64, mut times: Vec<u32>, hidden: f64) -> Fate {
@@ -211,6 +221,12 @@ mod tests {
             let until = hidden * fate.mean_epochs;
             assert!((2.0..4.7).contains(&until), "{hidden}: {until}");
         }
+        // Provers who make their answers up, even all of them, are fair coins.
+        for part in [0.2, 1.0] {
+            assert_eq!(live(Party::Framed(part), &greedy, 100_000, 6).convictions, 0);
+        }
+        // With the owner's help they convict anybody: that is why a host may ask for a jury (`protocol.md` §11).
+        assert!(live(Party::Betrayed(3.0 / 16.0), &greedy, 100_000, 7).convictions > 5_000);
         let all = live(Party::Hides(1.0), &greedy, 100_000, 4).mean_epochs;
         assert!(live(Party::Knows(0.5), &greedy, 100_000, 4).mean_epochs > all);
         // A marked model that is hardly marked is never told: the figures say so.

@@ -399,7 +399,7 @@ impl<'a> Demo<'a> {
         let slander = story.slander()?;
         self.keep("receipt.json", &slander.receipt)?;
         self.keep("inclusion.json", &slander.inclusion)?;
-        let text = |amount| story.town.text(amount);
+        let text = |amount| story.town.short(amount);
         self.say(&format!(
             "Slander a user swears that hosting 1 left its receipt out; the host's keeper shows leaf {} of {}: {}.\n        \
              The liar loses {}, {} of it to the host, whose {} are whole   receipt.json, inclusion.json",
@@ -418,7 +418,7 @@ impl<'a> Demo<'a> {
         case.write(&self.folder.join("case.json"))?;
         let weight = case.verify()?;
         let conviction = story.convict()?;
-        let text = |amount| story.town.text(amount);
+        let text = |amount| story.town.short(amount);
         let rewards = conviction.rewards.iter().map(|(_, amount)| amount).sum();
         self.say(&format!(
             "Convict {} of {} coins of {} probes are the model's colours: {:.1} bits of {} provers. A prover files the claim, the host\n        \
@@ -441,7 +441,7 @@ impl<'a> Demo<'a> {
         let received = story.withdraw()?;
         self.say("Earn    everybody takes what is theirs, of what users paid and of the slash:");
         for (name, amount) in &received {
-            self.say(&format!("        {name:<14} {}", story.town.text(*amount)));
+            self.say(&format!("        {name:<14} {}", story.town.short(*amount)));
         }
         Ok(received)
     }

@@ -94,6 +94,8 @@ fn case(args: &Args, probing: &Probing) -> anyhow::Result<Value> {
             ("hides all, knows a third of the provers".to_owned(), Party::Knows(1.0 / 3.0)),
             ("honest".to_owned(), Party::Honest),
             ("serves another model".to_owned(), Party::Innocent),
+            ("honest, all provers make answers up".to_owned(), Party::Framed(1.0)),
+            ("honest, 3 of 16 provers told by the owner".to_owned(), Party::Betrayed(3.0 / 16.0)),
         ]);
     let fates: Vec<(String, Fate)> = parties
         .map(|(name, party)| (name, simulation::live(party, probing, args.epochs, args.seed)))

@@ -179,7 +179,7 @@ fn days(page: Page, told: &Told) -> Page {
 /// What the court made of it.
 fn judgement(page: Page, told: &Told, town: &Town) -> Page {
     let (slander, conviction, weight) = (&told.slander, &told.conviction, &told.weight);
-    let text = |amount: u128| town.text(amount);
+    let text = |amount: u128| town.short(amount);
     let rewards: u128 = conviction.rewards.iter().map(|(_, amount)| amount).sum();
     let lost = conviction.bond.0 - conviction.bond.1;
     page.section("The court")
@@ -222,7 +222,7 @@ fn judgement(page: Page, told: &Told, town: &Town) -> Page {
 /// Who got what, and who decides.
 fn money(page: Page, told: &Told, town: &Town) -> Page {
     let received: Vec<Vec<String>> =
-        told.received.iter().map(|(name, amount)| vec![name.clone(), town.text(*amount)]).collect();
+        told.received.iter().map(|(name, amount)| vec![name.clone(), town.short(*amount)]).collect();
     let names: Vec<&str> = told.received.iter().map(|(name, _)| name.as_str()).collect();
     let in_loyal = |amount: u128| amount as f64 / 1e18;
     let amounts = told.received.iter().map(|(_, amount)| in_loyal(*amount)).collect();

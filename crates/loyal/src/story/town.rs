@@ -166,6 +166,13 @@ impl Town {
         self.asset.text(U256::from(amount))
     }
 
+    /// An amount of LOYAL to a millionth, for people who would not read eighteen places.
+    #[must_use]
+    pub fn short(&self, amount: u128) -> String {
+        let millionth = LOYAL / 1_000_000;
+        self.text((amount + millionth / 2) / millionth * millionth)
+    }
+
     /// What an account holds.
     ///
     /// # Errors
