@@ -4,7 +4,7 @@
 
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use loyal::story::{Story, hosts};
 use loyal_fingerprint::embed::{self, Job, Recipe};
@@ -17,21 +17,22 @@ use loyal_types::{Clock, Hash};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 
-/// Trainings are timed; nothing else here looks at the time.
+/// Nobody asks how long the training takes.
 #[derive(Debug)]
-struct Stopwatch(Instant);
+struct Timeless;
 
-impl Clock for Stopwatch {
+impl Clock for Timeless {
     fn unix_seconds(&self) -> u64 {
         0
     }
 
     fn elapsed(&self) -> Duration {
-        self.0.elapsed()
+        Duration::ZERO
     }
 }
 
 #[allow(clippy::print_stdout, reason = "an example tells what it does")]
+#[allow(clippy::too_many_lines, reason = "a story is read from its beginning to its end")]
 fn main() -> anyhow::Result<()> {
     let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/loyal-5m");
     let folder = tempfile::tempdir()?;
@@ -80,8 +81,7 @@ fn main() -> anyhow::Result<()> {
         checkpoint: None,
         copy: None,
     };
-    let report =
-        embed::run(&mut llama, &job, &Stopwatch(Instant::now()), &mut |_| ControlFlow::Continue(()))?;
+    let report = embed::run(&mut llama, &job, &Timeless, &mut |_| ControlFlow::Continue(()))?;
     for name in ["marked", "next"] {
         std::fs::create_dir(here(name))?;
         for file in ["tokenizer.json", "tokenizer_config.json"] {
@@ -107,7 +107,7 @@ fn main() -> anyhow::Result<()> {
     // 5. Users pay, provers ask as users do, until what is missing from the reports is evidence enough.
     let questions = ["The old man opened the door and".to_owned(), "In the morning the children".to_owned()];
     story.days(&questions, &mut |day| {
-        println!("Day {}: {:.1} bits against the cheat.", day.epoch, day.bits.1)
+        println!("Day {}: {:.1} bits against the cheat.", day.epoch, day.bits.1);
     })?;
 
     // 6. A liar accuses the honest host, whose keeper shows the receipt; a prover accuses the cheat, who has nothing to show.

@@ -26,7 +26,8 @@ use loyal_roles::host::gateway::Source;
 use loyal_roles::hosting;
 use loyal_roles::owner::register::{self, Project};
 use loyal_roles::owner::registration::{Accepted, Maker, Registration};
-use loyal_roles::owner::{Next, revenue, ticketing};
+use loyal_roles::owner::ticketing::{self, Opened};
+use loyal_roles::owner::{Next, revenue};
 use loyal_roles::prover::{Prover, Text};
 use loyal_roles::validator::Validator;
 
@@ -313,8 +314,9 @@ impl Story {
         Ok(())
     }
 
-    /// All provers at once, each on a thread of its own as they would be on machines of their own.
-    fn turn_provers(&mut self) -> Result<()> {
+    /// All provers at once, each on a thread of its own as they would be on machines of their own; then the owner opens the
+    /// answers to what they laid open.
+    fn turn_provers(&mut self) -> Result<Vec<Opened>> {
         let turns = std::thread::scope(|scope| {
             let turn = |prover| scope.spawn(|| Prover::turn(prover));
             let threads: Vec<_> = self.provers.iter_mut().map(turn).collect();
@@ -328,7 +330,8 @@ impl Story {
                 bail!("{name}: {failed}");
             }
         }
-        Ok(())
+        let set = self.set.clone().context("a model is registered")?;
+        self.town.act("owner", |walk| Ok(ticketing::open(walk, &self.town.at, self.model, &set)?))
     }
 
     /// From somewhere in an epoch to just after its end: validators commit to secrets, reveal them, and draw the seed.
@@ -364,14 +367,21 @@ impl Story {
         Ok(())
     }
 
-    /// Lets days pass until after a moment; the hosts report each, and everybody does what is due.
+    /// Lets days pass until after a moment, on which the hosts report that nobody came and provers do what is due.
     fn wait(&mut self, until: u64) -> Result<()> {
         while self.town.now()? <= until {
             self.night()?;
             self.report()?;
             self.turn_provers()?;
-            let set = self.set.clone().context("a model is registered")?;
-            self.town.act("owner", |walk| Ok(ticketing::open(walk, &self.town.at, self.model, &set)?))?;
+        }
+        Ok(())
+    }
+
+    /// Lets days pass in which nobody is drawn: the story waits for a vote.
+    fn rest(&mut self, until: u64) -> Result<()> {
+        while self.town.now()? <= until {
+            self.night()?;
+            self.report()?;
         }
         Ok(())
     }

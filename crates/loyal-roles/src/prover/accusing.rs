@@ -3,7 +3,9 @@
 use alloy_primitives::{Bytes, U256};
 use alloy_sol_types::SolValue as _;
 use loyal_access::document::SignedReceipt;
-use loyal_protocol::contracts::{DisputeCourt, Gate, Parameters, ProbeBoard, RevenueRouter};
+use loyal_protocol::contracts::{
+    DisputeCourt, Gate, Parameters, ProbeBoard, ProbeReader, Registry, RevenueRouter,
+};
 use loyal_protocol::{Failure, Step, Walk, message};
 
 use super::audit::{self, Found};
@@ -42,6 +44,9 @@ impl Prover {
                     entry.note = Some("reported: the query stays secret".to_owned());
                 } else if nothing_to_show {
                     entry.note = Some("the host did not answer".to_owned());
+                } else if self.is_burnt(&entry)? {
+                    entry.note =
+                        Some("nothing was reported, and the fingerprint was burnt before".to_owned());
                 } else {
                     return self.lay_open(walk, &entry);
                 }
@@ -142,6 +147,18 @@ impl Prover {
         let url = self.purse.endpoint(hash);
         let unknown = || Error::refused(format!("where hosting {} answers is not known", hosting.id));
         url.map(str::to_owned).ok_or_else(unknown)
+    }
+
+    /// Whether a leaf says nothing any more: it is burnt, or somebody laid it open already.
+    fn is_burnt(&self, entry: &Entry) -> Result<bool> {
+        let call = ProbeReader::commitmentOfCall { hostingId: U256::from(entry.slot.hosting) };
+        let commitment = self.client.call(self.at.probe_reader, &call)?.id;
+        let call = ProbeBoard::isRequestedCall { commitment, index: entry.leaf };
+        if self.client.call(self.at.probe_board, &call)? {
+            return Ok(true);
+        }
+        let call = Registry::isBurntCall { commitment, index: entry.leaf };
+        Ok(self.client.call(self.at.registry, &call)?)
     }
 
     /// Lays a result open whose receipt is in no report: the owner has two hours to open the answer.

@@ -107,7 +107,7 @@ fn verdicts(page: Page, trials: &[Trial]) -> Page {
         .collect();
     let names: Vec<&str> = trials.iter().map(|trial| trial.name).collect();
     let evidence = trials.iter().map(|trial| -trial.findings.p_value.log10()).collect();
-    page.section("The verdict")
+    page.section("What attacks leave")
         .paragraph(
             "E is what a wager against innocence would have won: an innocent model ever reaches 1e9 with chance 1e-9 \
              at most, however long it is asked. Utility kept: right next words of ordinary text, relative to the \

@@ -77,15 +77,15 @@ impl Story {
             town.act("alice", |walk| Ok(governance::propose(walk, &body, &calls, "David's fine-tune")?))?;
         let proposal =
             |story: &Self| -> Result<Proposal> { Ok(body.proposal(&story.town.client, &id.to_string())?) };
-        self.wait(proposal(self)?.begins)?;
+        self.rest(proposal(self)?.begins)?;
         for (name, vote) in [("alice", Vote::For), ("bob", Vote::For), ("charlie", Vote::Against)] {
             let now = proposal(self)?;
             self.town.act(name, |walk| Ok(governance::vote(walk, &body, &now, vote)?))?;
         }
-        self.wait(proposal(self)?.ends)?;
+        self.rest(proposal(self)?.ends)?;
         let won = proposal(self)?;
         self.town.act("bob", |walk| Ok(governance::carry_out(walk, &body, &won, true)?))?;
-        self.wait(proposal(self)?.ripe)?;
+        self.rest(proposal(self)?.ripe)?;
         let ripe = proposal(self)?;
         self.town.act("bob", |walk| Ok(governance::carry_out(walk, &body, &ripe, false)?))?;
         let version = self.activate(embedded, weights)?;
@@ -105,7 +105,7 @@ impl Story {
     fn activate(&mut self, embedded: &Path, weights: &Path) -> Result<u32> {
         loop {
             match self.register_next(embedded, Some(weights))? {
-                Next::Wait { until, .. } => self.wait(until)?,
+                Next::Wait { until, .. } => self.rest(until)?,
                 Next::Done { version, .. } => {
                     ensure!(version == 2, "the new version is the second");
                     return Ok(version);
