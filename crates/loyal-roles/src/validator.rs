@@ -28,7 +28,7 @@ use crate::stake::{Position, Seat};
 
 /// How often a validator looks at the chain.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
-/// A juror who has not found anything so long before the end of commits finds that nothing was shown.
+/// A validator that has not found anything so long before the end of commits finds that nothing was shown.
 const LAST_HOURS: u64 = 6 * 3_600;
 const FINDING_BYTES_MAX: u64 = 1 << 20;
 

@@ -31,7 +31,7 @@ use loyal_roles::owner::{Next, revenue};
 use loyal_roles::prover::{Prover, Text};
 use loyal_roles::validator::Validator;
 
-use hosts::{Cheat, Honest, PRICE, Service};
+use hosts::{Cheat, Honest, PRICE, Server};
 pub use judgement::{Conviction, Slander};
 use people::User;
 pub use people::{PROVERS, USERS, VALIDATORS};
@@ -57,7 +57,7 @@ pub struct Story {
     set: Option<Arc<FingerprintSet>>,
     honest: Option<Honest>,
     cheat: Option<Cheat>,
-    services: Vec<Service>,
+    servers: Vec<Server>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -115,7 +115,7 @@ impl Story {
             set: None,
             honest: None,
             cheat: None,
-            services: Vec::new(),
+            servers: Vec::new(),
             runtime,
         })
     }
@@ -172,7 +172,7 @@ impl Story {
         Ok(next)
     }
 
-    /// Opens both hostings, the owner's services, and sends users and provers there. `tokenizer` cuts replies; `text` is what
+    /// Opens both hostings, the owner's servers, and sends users and provers there. `tokenizer` cuts replies; `text` is what
     /// ordinary prompts are made of.
     ///
     /// # Errors
@@ -189,14 +189,14 @@ impl Story {
         let issuer = hosts::issuer(town, "owner", self.model, "builder", Vec::new())?;
         let honest = hosts::honest(town, "host", self.model, honest, &issuer.url)?;
         let cheat = hosts::cheat(town, "cheat", self.model, cheat)?;
-        let endpoints = vec![honest.service.url.clone(), cheat.service.url.clone()];
+        let endpoints = vec![honest.server.url.clone(), cheat.server.url.clone()];
         let text = Text::of(text)?;
         let means = (issuer.url.as_str(), desk.url.as_str(), endpoints);
         self.provers = people::provers(town, means, (&Arc::new(tokenizer), &text))?;
-        self.users = people::users(town, &self.runtime, &issuer.url, &honest.service.url)?;
+        self.users = people::users(town, &self.runtime, &issuer.url, &honest.server.url)?;
         let found = (honest.hosting, cheat.hosting);
         (self.honest, self.cheat) = (Some(honest), Some(cheat));
-        self.services.extend([desk, issuer]);
+        self.servers.extend([desk, issuer]);
         Ok(found)
     }
 
@@ -408,7 +408,7 @@ impl Story {
             let user = &self.users[number % self.users.len()];
             self.runtime.block_on(user.ask(question))?;
             paid += 1;
-            self.runtime.block_on(people::ask_unseen(&cheat.service.url, question))?;
+            self.runtime.block_on(people::ask_unseen(&cheat.server.url, question))?;
             hidden += 1;
         }
         Ok((paid, hidden))

@@ -20,7 +20,7 @@ use crate::{host, output};
 pub(crate) enum Verb {
     /// Feed the Beacon each epoch and vote on the claims whose jury this validator is drawn for, until it is told to end.
     Run(RunArgs),
-    /// Look into a claim as a juror would, and vote on nothing.
+    /// Look into a claim as its jury would, and vote on nothing.
     Examine(ExamineArgs),
 }
 

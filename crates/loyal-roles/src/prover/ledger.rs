@@ -55,7 +55,7 @@ pub struct Entry {
 pub struct Held {
     /// The ticket.
     pub ticket: SignedTicket,
-    /// What it permits to ask; secret until the result is laid open.
+    /// What may be asked by it; secret until the result is laid open.
     pub query: String,
 }
 

@@ -1,4 +1,4 @@
-//! What a juror finds by itself: evidence that comes out the same for whoever looks.
+//! What a validator finds by itself: evidence that comes out the same for whoever looks.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -70,7 +70,7 @@ impl Validator {
             )));
         };
         let (hits, trials) = ask(&folder, &leaves)?;
-        // Whether that is enough the contract computes: every juror says what it counted.
+        // Whether that is enough the contract computes: every validator says what it counted.
         let reason = format!("{hits} of {trials} coins of {} leaves on weights {wanted}", leaves.len());
         Ok(found("upheld", (hits, trials), reason))
     }

@@ -31,16 +31,16 @@ pub const BOND: u128 = 720 * LOYAL;
 /// No call of the story lasts so long that a chain which is looked at once a day is out of date.
 const SILENCE_MAX: Duration = Duration::from_secs(400 * DAY);
 
-/// A service of the story on a thread of its own. It ends when this is dropped.
+/// What answers in the story, on a thread of its own. It ends when this is dropped.
 #[derive(Debug)]
-pub struct Service {
+pub struct Server {
     /// Where it answers.
     pub url: String,
     drain: Drain,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Service {
+impl Server {
     fn start(
         suffix: &str,
         serve: impl FnOnce(TcpListener, &Drain) -> loyal_roles::Result<()> + Send + 'static,
@@ -63,12 +63,12 @@ impl Service {
                 let _ = error;
             }
         };
-        let thread = std::thread::Builder::new().name("service".to_owned()).spawn(run)?;
+        let thread = std::thread::Builder::new().name("server".to_owned()).spawn(run)?;
         Ok(Self { url, drain, thread: Some(thread) })
     }
 }
 
-impl Drop for Service {
+impl Drop for Server {
     fn drop(&mut self) {
         self.drain.begin();
         if let Some(thread) = self.thread.take() {
@@ -85,7 +85,7 @@ pub struct Honest {
     /// Its affairs on the chain.
     pub keeper: Keeper,
     /// What answers; ended before the books are looked at.
-    pub service: Service,
+    pub server: Server,
 }
 
 /// A host that serves the same model without a gate, and reports that nobody came.
@@ -94,7 +94,7 @@ pub struct Cheat {
     /// Its hosting.
     pub hosting: u64,
     /// What answers.
-    pub service: Service,
+    pub server: Server,
 }
 
 /// Opens a hosting for an address that is known already.
@@ -141,10 +141,10 @@ pub fn honest(town: &Town, who: &str, model: u64, source: Source, issuer_url: &s
         Arc::new(Gate::open(view, books, (key.clone(), Some(key.clone())), settings, Arc::clone(&clock))?);
     let cycle = Cycle { every: Duration::from_secs(3_600), amount: 4 * LOYAL };
     let keeper = Keeper::new(Arc::clone(&gate), key, cycle);
-    let service = Service::serve(listener, url, move |listener, drain| {
+    let server = Server::serve(listener, url, move |listener, drain| {
         gateway::run(listener, (gate, source), host::Settings::default(), clock, drain)
     })?;
-    Ok(Honest { hosting, keeper, service })
+    Ok(Honest { hosting, keeper, server })
 }
 
 /// Opens the other one: what answers stands there without a gate.
@@ -157,23 +157,23 @@ pub fn cheat(town: &Town, who: &str, model: u64, source: Source) -> Result<Cheat
     let hosting = hosting_at(town, who, model, &url)?;
     let clock: Arc<dyn Clock + Send + Sync> = Arc::<super::town::DayClock>::clone(&town.clock);
     let settings = host::Settings::default();
-    let service = match source {
-        Source::Model(model) => Service::serve(listener, url, move |listener, drain| {
+    let server = match source {
+        Source::Model(model) => Server::serve(listener, url, move |listener, drain| {
             host::run(listener, *model, settings, clock, drain)
         })?,
-        Source::Routes(routes) => Service::serve(listener, url, move |listener, drain| {
+        Source::Routes(routes) => Server::serve(listener, url, move |listener, drain| {
             host::serve(listener, routes, settings.drain_max, drain)
         })?,
         Source::Upstream(_) => bail!("the cheat of the story answers itself"),
     };
-    Ok(Cheat { hosting, service })
+    Ok(Cheat { hosting, server })
 }
 
 /// Gives credentials of a model to whoever asks.
 ///
 /// # Errors
 /// The chain's; the system's.
-pub fn issuer(town: &Town, owner: &str, model: u64, builder: &str, hosts: Vec<String>) -> Result<Service> {
+pub fn issuer(town: &Town, owner: &str, model: u64, builder: &str, hosts: Vec<String>) -> Result<Server> {
     town.act(owner, |walk| Ok(issuing::appoint(walk, &town.at, model, town.address(owner))?))?;
     let issuer = Issuer {
         at: town.at,
@@ -194,14 +194,14 @@ pub fn issuer(town: &Town, owner: &str, model: u64, builder: &str, hosts: Vec<St
     };
     let client = Arc::clone(&town.client);
     let seed = keccak256(town.address(owner)).0;
-    Service::start("", move |listener, drain| issuing::run(listener, issuer, client, seed, drain))
+    Server::start("", move |listener, drain| issuing::run(listener, issuer, client, seed, drain))
 }
 
 /// Gives tickets to the provers that are drawn.
 ///
 /// # Errors
 /// The chain's; the system's.
-pub fn desk(town: &Town, owner: &str, model: u64, set: Arc<FingerprintSet>) -> Result<Service> {
+pub fn desk(town: &Town, owner: &str, model: u64, set: Arc<FingerprintSet>) -> Result<Server> {
     let signer = town.key(owner).clone();
     town.act(owner, |walk| {
         ticketing::appoint(walk, &town.at, model, signer.address())?;
@@ -209,7 +209,7 @@ pub fn desk(town: &Town, owner: &str, model: u64, set: Arc<FingerprintSet>) -> R
     })?;
     let seed = keccak256([town.address(owner).as_slice(), b"tickets"].concat()).0;
     let desk = ticketing::Desk::new((Arc::clone(&town.client), town.at), model, signer, set, seed);
-    Service::start("", move |listener, drain| ticketing::run(listener, desk, drain))
+    Server::start("", move |listener, drain| ticketing::run(listener, desk, drain))
 }
 
 /// A model as hosts serve it.

@@ -120,7 +120,7 @@ impl Story {
         };
         let call = DisputeCourt::owedCall { account: town.address("host") };
         let gained: u128 = town.call(town.at.court, &call)?.saturating_to();
-        let url = &self.honest.as_ref().context("the honest host answers")?.service.url;
+        let url = &self.honest.as_ref().context("the honest host answers")?.server.url;
         let outbound = Outbound::new(Reach::Local);
         let looking = audit::run((&town.client, &town.at), &outbound, url, &receipt);
         let Found::Reported(inclusion) = self.runtime.block_on(looking)? else {
