@@ -54,7 +54,7 @@ impl loyal_types::Clock for Noon {
 
 /// The chain, the contracts, the model.
 pub(crate) struct Town {
-    pub(crate) client: Client,
+    pub(crate) client: Arc<Client>,
     pub(crate) at: Addresses,
     pub(crate) model: u64,
     pub(crate) marks: Marks,
@@ -83,7 +83,8 @@ impl Town {
         let accounts: Vec<_> = people.map(|name| account(&name)).collect();
         let genesis = Genesis::development(&accounts, U256::from(1_000 * LOYAL), START - 10 * DAY);
         let chain = Arc::new(Chain::open(Store::in_memory()?, genesis, Arc::new(Noon))?);
-        let client = Client::connect(chain, None, Patience { attempts_max: 3, pause: Duration::ZERO })?;
+        let client =
+            Arc::new(Client::connect(chain, None, Patience { attempts_max: 3, pause: Duration::ZERO })?);
         let owner = account("owner");
         let plan = Plan {
             proposers: vec![owner],

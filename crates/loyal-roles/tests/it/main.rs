@@ -19,3 +19,4 @@ mod registration;
 mod stories;
 mod stream;
 mod trials;
+mod validator;
