@@ -1,5 +1,7 @@
 //! The court, for whoever accuses, is accused, judges, or only moves a claim on when its time has come.
 
+pub mod ownership;
+
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::{SolEvent as _, SolValue as _};
 use loyal_access::document::SignedReceipt;
@@ -118,6 +120,12 @@ pub fn omitted(signed: &SignedReceipt) -> Bytes {
 pub fn equivocation(one: &SignedReceipt, other: &SignedReceipt) -> Bytes {
     let (first, second) = (one.signature.clone(), other.signature.clone());
     (one.receipt.clone(), first, other.receipt.clone(), second).abi_encode_params().into()
+}
+
+/// Evidence of unreported use: the board of probes holds the rest. Windows of 180 epochs count from the first probed one.
+#[must_use]
+pub fn unreported(hosting: u64, window: u32) -> Bytes {
+    (U256::from(hosting), window).abi_encode().into()
 }
 
 impl Claim {

@@ -6,6 +6,7 @@ use alloy_primitives::{Address, Bytes, U256};
 use anyhow::{Context as _, bail};
 use clap::{Subcommand, ValueEnum};
 use loyal_access::document::{HandedReceipt, SignedReceipt};
+use loyal_fingerprint::fingerprint::FingerprintSet;
 use loyal_protocol::{Asset, Walk};
 use loyal_roles::court::{self, Claim, Finding, Kind};
 use serde_json::{Value, json};
@@ -26,6 +27,8 @@ pub(crate) enum Verb {
     Answer(AnswerArgs),
     /// As the accused, put up the same bond and ask for a jury.
     Plead(AnswerArgs),
+    /// As the claimant of an ownership, lay the drawn leaves open, so that everybody may ask them of the accused weights.
+    LayOpen(LayOpenArgs),
     /// As a member of the jury, commit to a ballot, and show it when that is the time.
     Vote(VoteArgs),
     /// Ask for a larger jury, for twice the bond, as the side that lost.
@@ -72,8 +75,10 @@ enum Accusation {
 A claim that is dismissed costs its bond: half of it goes to the accused, half to those who judged. What the evidence \
 proves by itself is carried out at once.
 
-Example:
-  loyal court open equivocation --receipt one.json --receipt other.json --key 4")]
+Examples:
+  loyal court open equivocation --receipt one.json --receipt other.json --key 4
+  loyal court open unreported --hosting 2 --key 4
+  loyal court open ownership --mine 1:1 --theirs 7:1 --key 0")]
 pub(crate) struct OpenArgs {
     #[command(flatten)]
     site: Site,
@@ -85,6 +90,24 @@ pub(crate) struct OpenArgs {
     /// A signed receipt, as JSON: one for omitted, two for equivocation.
     #[arg(long = "receipt", value_name = "FILE", conflicts_with = "evidence")]
     receipts: Vec<PathBuf>,
+    /// The hosting, for unreported.
+    #[arg(long, value_name = "ID", conflicts_with = "evidence")]
+    hosting: Option<u64>,
+    /// The window of 180 probed epochs, for unreported; the first is 0.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "hosting")]
+    window: u32,
+    /// Your model and its version, for ownership.
+    #[arg(long, value_name = "MODEL:VERSION", requires = "theirs", value_parser = version)]
+    mine: Option<(u64, u32)>,
+    /// The accused model and its version, for ownership.
+    #[arg(long, value_name = "MODEL:VERSION", requires = "mine", value_parser = version)]
+    theirs: Option<(u64, u32)>,
+    /// An innocent model answers with chance one in so many, for ownership: 2 for tilt.
+    #[arg(long, value_name = "K", default_value_t = 2, requires = "mine")]
+    one_in: u32,
+    /// So many times 64 leaves are drawn, for ownership.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "mine", value_parser = clap::value_parser!(u8).range(1..=4))]
+    rounds: u8,
     /// The evidence of any kind, as the court's examiner of that kind takes it: 0x and bytes.
     #[arg(long, value_name = "FILE")]
     evidence: Option<PathBuf>,
@@ -102,6 +125,25 @@ pub(crate) struct AnswerArgs {
     /// What is said, as the court's examiner of that kind takes it: 0x and bytes.
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
+}
+
+/// Arguments of `loyal court lay-open`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+The Beacon draws the leaves after the claim, so that nobody chose them. What is laid open is spent everywhere.
+
+Example:
+  loyal court lay-open 0x12ab --fingerprints secret.json --key 0")]
+pub(crate) struct LayOpenArgs {
+    #[command(flatten)]
+    site: Site,
+    #[command(flatten)]
+    actor: Actor,
+    /// The claim, or the digits it begins with.
+    claim: String,
+    /// The secret file of the claimant's fingerprints.
+    #[arg(long, value_name = "FILE")]
+    fingerprints: PathBuf,
 }
 
 /// Arguments of `loyal court vote`.
@@ -177,6 +219,13 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
                 Ok(court::plead(walk, &reached.at, claim, data)?)
             })
         }
+        Verb::LayOpen(args) => {
+            let set = FingerprintSet::read(&args.fingerprints)?;
+            on(&args.site, &args.actor, &args.claim, |walk, reached, claim| {
+                court::ownership::lay_open(walk, &reached.at, claim, &set)?;
+                Ok(())
+            })
+        }
         Verb::Vote(args) => {
             let outcome = args.outcome as u8 + 1;
             let finding =
@@ -235,6 +284,15 @@ fn open(args: &OpenArgs) -> anyhow::Result<()> {
             bail!("omitted: give the one receipt that no report counts, with --receipt")
         }
         (None, Kind::Equivocation, _) => bail!("equivocation: give both receipts, with --receipt twice"),
+        (None, Kind::Unreported, _) => {
+            let hosting = args.hosting.context("unreported: say which hosting, with --hosting")?;
+            court::unreported(hosting, args.window)
+        }
+        (None, Kind::Ownership, _) => {
+            let both = args.mine.zip(args.theirs);
+            let (mine, theirs) = both.context("ownership: name both versions, with --mine and --theirs")?;
+            court::ownership::evidence(mine, theirs, args.one_in, args.rounds)
+        }
         (None, ..) => bail!("give the evidence with --evidence"),
     };
     let reached = args.site.reach()?;
@@ -251,6 +309,13 @@ fn open(args: &OpenArgs) -> anyhow::Result<()> {
     }
     let claim = Claim::named(&reached.client, &reached.at, &id.to_string())?;
     say(&reached, &args.site, &claim, Some(site::steps_json(&taken)))
+}
+
+/// A model and its version, as `3:1`.
+fn version(text: &str) -> Result<(u64, u32), String> {
+    let parts =
+        text.split_once(':').and_then(|(model, version)| Some((model.parse().ok()?, version.parse().ok()?)));
+    parts.ok_or_else(|| format!("{text}: write the model and its version, as 3:1"))
 }
 
 fn withdraw(args: &WithdrawArgs) -> anyhow::Result<()> {

@@ -1,7 +1,6 @@
 //! What follows an epoch: receipts are looked for in the report, what has none is laid open, and evidence becomes a claim.
 
-use alloy_primitives::{Bytes, U256};
-use alloy_sol_types::SolValue as _;
+use alloy_primitives::U256;
 use loyal_access::document::SignedReceipt;
 use loyal_protocol::contracts::{
     DisputeCourt, Gate, Parameters, ProbeBoard, ProbeReader, Registry, RevenueRouter,
@@ -255,7 +254,7 @@ impl Prover {
             if found.bits < BITS_MIN || found.provers < PROVERS_MIN {
                 continue;
             }
-            let evidence: Bytes = (id, window).abi_encode().into();
+            let evidence = court::unreported(hosting.id, window);
             match court::open(walk, &self.at, Kind::Unreported, &evidence) {
                 // Answers that are still to be opened, or somebody was faster.
                 Ok(_) | Err(Error::Chain(Failure::Reverted { .. })) => {}

@@ -1,8 +1,9 @@
 //! The story with an engine that says what a marked model would: everything else is real.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use alloy_primitives::U256;
 use axum::Router;
 use axum::routing::post;
 use loyal::story::{PROVERS, Story};
@@ -10,7 +11,14 @@ use loyal_fingerprint::check::cut;
 use loyal_fingerprint::fingerprint::{Beacon, Draft, FingerprintSet, Purpose};
 use loyal_fingerprint::scheme::{Scheme, Tilt, tilt};
 use loyal_model::{Config, Tokenizer};
+use loyal_protocol::contracts::{DisputeCourt, Registry};
+use loyal_protocol::message;
+use loyal_roles::court::{self, Claim, Kind, ownership};
 use loyal_roles::host::gateway::Source;
+use loyal_roles::owner::Next;
+use loyal_roles::owner::register::{self, Project};
+use loyal_roles::owner::registration::{Accepted, Maker, Registration};
+use loyal_roles::validator::{Examined, Settings, Validator};
 use loyal_types::Hash;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
@@ -137,4 +145,93 @@ fn the_cheat_is_slashed_the_honest_host_is_cleared_and_everybody_is_paid() {
     assert_eq!(upgrade.version, 2);
     let expected = [300_000, 150_000, 150_000, 50_000, 350_000].map(|shares| shares * LOYAL);
     assert_eq!(upgrade.shares.iter().map(|(_, shares)| *shares).collect::<Vec<_>>(), expected);
+}
+
+/// Registers the model that comes with Loyal as somebody else's, with marks that were committed to later.
+fn register_again(story: &Story, folder: &Path) -> u64 {
+    let town = &story.town;
+    town.pay("owner", town.address("david"), 2_000 * LOYAL).unwrap();
+    let marks = set(folder, "leaves-3.json", "wood", 12);
+    let mut registration = Registration::new("other", "OTHER", Path::new("leaves-3.json"));
+    registration.makers = vec![Maker { account: town.address("david"), bps: 10_000 }];
+    registration.accepts = vec![Accepted { asset: town.asset.address, per_call: 1, per_thousand: 0 }];
+    let (file, mut marks) = (folder.join("registration-3.json"), Some(marks));
+    loop {
+        registration.write(&file).unwrap();
+        let next = town.act("david", |walk| {
+            let mut project = Project { registration: &mut registration, path: &file, model: None };
+            Ok(register::run(walk, &town.at, &mut project)?)
+        });
+        // Its week has begun: this is when others may claim it.
+        if town.call(town.at.registry, &Registry::modelCountCall {}).unwrap() == U256::from(2) {
+            return 2;
+        }
+        match next.unwrap() {
+            Next::Wait { until, .. } => town.pass(until).unwrap(),
+            Next::Train { seed, .. } => {
+                bound(marks.take().unwrap(), seed, &folder.join("commitment-3.json"));
+                registration.leaves = "commitment-3.json".into();
+                registration.weights = Some(model());
+            }
+            Next::Sign { .. } => {
+                let domain = message::domain(town.client.chain_id(), town.at.registry);
+                registration.sign(town.key("david"), &domain).unwrap();
+            }
+            other => panic!("not before its week has begun: {other:?}"),
+        }
+    }
+}
+
+/// Validators ask the laid-open leaves of the accused weights themselves. Weights that were never marked answer as coins fall.
+#[test]
+fn a_model_that_never_saw_the_marks_is_not_taken_from_its_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut story = Story::open(folder.path(), 2).unwrap();
+    let first = set(folder.path(), "leaves.json", "field", 64);
+    let (seed, ..) = story.commit().unwrap();
+    let first = bound(first, seed, &folder.path().join("commitment.json"));
+    let mine = story.publish(&model(), Path::new("commitment.json"), first.clone()).unwrap();
+    let theirs = register_again(&story, folder.path());
+    let town = &story.town;
+    let evidence = ownership::evidence((mine, 1), (theirs, 1), 2, 1);
+    let id = town.act("owner", |walk| Ok(court::open(walk, &town.at, Kind::Ownership, &evidence)?)).unwrap();
+    let claim = || Claim::read(&town.client, &town.at, id).unwrap();
+    let early = town.act("owner", |walk| Ok(ownership::lay_open(walk, &town.at, &claim(), &first)?));
+    assert!(format!("{:#}", early.unwrap_err()).contains("which has not begun"));
+    town.pass(town.start_of(town.today().unwrap() + 1).unwrap()).unwrap();
+    for _ in 0..2 {
+        let opened = town.act("owner", |walk| Ok(ownership::lay_open(walk, &town.at, &claim(), &first)?));
+        assert_eq!(opened.unwrap(), 16, "a quarter of 64 leaves shows ownership");
+    }
+    let validator = |number: usize, weights: Vec<PathBuf>| {
+        let docket = folder.path().join(format!("docket-{number}"));
+        let key = town.key(&format!("validator {number}")).clone();
+        Validator::new((Arc::clone(&town.client), town.at), key, Settings { docket, weights }).unwrap()
+    };
+    // Without the weights nothing can be found; with them everybody counts the same.
+    let Examined::Unknown(why) = validator(1, Vec::new()).examine(&claim()).unwrap() else { panic!("found") };
+    assert!(why.contains("are in none of the folders"), "{why}");
+    let mut validators: Vec<_> = (1..=5).map(|number| validator(number, vec![model()])).collect();
+    let Examined::Found(found) = validators[0].examine(&claim()).unwrap() else { panic!("not found") };
+    assert_eq!(found.trials, 16, "one coin for each leaf: {found:?}");
+    assert!((2..=14).contains(&found.hits), "fair coins: {found:?}");
+    while claim().state != "executed" {
+        let next = town.now().unwrap() + 6 * 3_600;
+        town.pass(next).unwrap();
+        for validator in &mut validators {
+            assert_eq!(validator.turn().failed, Vec::<String>::new());
+        }
+        let now = claim();
+        if now.state == "final" || town.now().unwrap() > now.deadline {
+            town.act("david", |walk| Ok(court::advance(walk, &town.at, &now)?)).unwrap();
+        }
+    }
+    assert_eq!(claim().outcome, "dismissed");
+    let lost = court_owed(&story, "david");
+    assert_eq!(lost, 500 * LOYAL, "half of the claim's bond is the accused's");
+}
+
+fn court_owed(story: &Story, who: &str) -> u128 {
+    let call = DisputeCourt::owedCall { account: story.town.address(who) };
+    story.town.call(story.town.at.court, &call).unwrap().saturating_to()
 }
