@@ -4,7 +4,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     access, agent, chain, completions, court, demo, fingerprint, governance, host, key, manual, model, owner,
-    stake, verify,
+    prover, stake, verify,
 };
 
 /// Mark a model's weights, prove who serves them.
@@ -50,6 +50,9 @@ enum Noun {
     /// Serve a model to whoever speaks the OpenAI API, and keep the hosting it is paid by.
     #[command(subcommand)]
     Host(host::Verb),
+    /// Find models where nobody registered them.
+    #[command(subcommand)]
+    Prover(prover::Verb),
     /// Put LOYAL at risk for a seat among validators or provers, and take it back.
     #[command(subcommand)]
     Stake(stake::Verb),
@@ -87,6 +90,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Noun::Agent(verb) => agent::run(verb),
         Noun::Owner(verb) => owner::run(verb),
         Noun::Host(verb) => host::run(verb),
+        Noun::Prover(verb) => prover::run(verb),
         Noun::Stake(verb) => stake::run(verb),
         Noun::Governance(verb) => governance::run(verb),
         Noun::Court(verb) => court::run(verb),

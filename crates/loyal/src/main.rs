@@ -21,6 +21,7 @@ mod manual;
 mod model;
 mod output;
 mod owner;
+mod prover;
 mod report;
 mod shipped;
 mod site;

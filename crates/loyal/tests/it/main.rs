@@ -19,4 +19,5 @@ mod pull;
 mod stranger;
 mod talk;
 mod training;
+mod watch;
 mod wrong_input;
