@@ -60,6 +60,7 @@ pub(crate) const TARGETS: &[Target] = &[
     browser::SNAPSHOT,
     evidence::TRANSCRIPT,
     evidence::BUNDLE,
+    evidence::DIARY,
     owner::REGISTRATION,
     owner::USAGE_REPORT,
     owner::RECEIPT,

@@ -17,6 +17,7 @@ pub mod query;
 pub mod report;
 pub mod scheme;
 pub mod trace;
+pub mod watch;
 
 pub use error::{Error, Result};
 pub use evidence::PValue;

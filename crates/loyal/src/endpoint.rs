@@ -18,6 +18,7 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 use serde_json::{Value, json};
 
+pub(crate) use census::Census;
 pub(crate) use client::{Access, Client, Failure, Limits};
 pub(crate) use ordinary::Ordinary;
 use reply::Heard;
@@ -34,6 +35,8 @@ pub(crate) struct Endpoint<'a> {
     tokens: HashMap<Vec<u8>, u32>,
     model: String,
     route: Route,
+    /// The only way it may be asked by, if not any.
+    only: Option<Route>,
     /// Whether text at temperature 0 differs from one time to the next.
     wavers: bool,
     ordinary: Ordinary,
@@ -69,12 +72,23 @@ impl Notes {
 pub(crate) struct Manner {
     /// Name of the model there; the first one it lists unless given.
     pub(crate) model: Option<String>,
+    /// What is known of it from before, if it is to be held to that.
+    pub(crate) known: Option<Known>,
     /// Ordinary prompts for each fingerprint.
     pub(crate) cover: usize,
     /// Requests at the same time.
     pub(crate) concurrency: usize,
     /// Where the choice of ordinary prompts and their places comes from; it must be secret.
     pub(crate) seed: [u8; 32],
+}
+
+/// What an endpoint was asked before.
+#[derive(Debug)]
+pub(crate) struct Known {
+    /// The ordinary prompts that are watched.
+    pub(crate) prompts: Vec<String>,
+    /// The only way by which it is asked, if it is known.
+    pub(crate) route: Option<Route>,
 }
 
 impl<'a> Endpoint<'a> {
@@ -98,13 +112,17 @@ impl<'a> Endpoint<'a> {
             tokens.entry(piece.clone()).or_insert(token);
         }
         let mut draw = ChaCha20Rng::from_seed(manner.seed);
-        let watched = (0..WATCHED).map(|_| (ordinary.prompt(&mut draw), None)).collect();
+        let (prompts, only) = manner.known.map_or((Vec::new(), None), |known| (known.prompts, known.route));
+        let mut watched: Vec<(String, Option<Vec<Said>>)> =
+            prompts.into_iter().map(|prompt| (prompt, None)).collect();
+        watched.resize_with(WATCHED, || (ordinary.prompt(&mut draw), None));
         Ok(Self {
             client,
             tokenizer,
             tokens,
             model,
             route: Route::Completions,
+            only,
             wavers: false,
             ordinary,
             cover: manner.cover,
@@ -123,6 +141,11 @@ impl<'a> Endpoint<'a> {
     /// By which way it is asked; known after a census.
     pub(crate) const fn route(&self) -> Route {
         self.route
+    }
+
+    /// The ordinary prompts that are watched, with what was answered to them in the census.
+    pub(crate) fn watched(&self) -> impl Iterator<Item = (&str, Option<&[Said]>)> {
+        self.watched.iter().map(|(prompt, said)| (prompt.as_str(), said.as_deref()))
     }
 
     /// Sends prompts, so many at a time, and answers in their order.
@@ -172,7 +195,7 @@ impl<'a> Endpoint<'a> {
     fn read(&mut self, prompt: &str, ask: Ask, reply: &Value) -> anyhow::Result<Reply> {
         let heard = match Heard::read(self.route, reply) {
             Ok(heard) => heard,
-            Err(why) => return Ok(Reply::Refused(why)),
+            Err(why) => return Ok(Reply::Refused(self.client.without_key(&why))),
         };
         if ask.mode.shows_logprobs() {
             match heard.said(&self.tokens, ask, self.wavers) {

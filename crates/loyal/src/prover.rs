@@ -3,6 +3,7 @@
 mod audit;
 mod run;
 mod show;
+mod watch;
 
 use clap::Subcommand;
 
@@ -17,6 +18,8 @@ pub(crate) enum Verb {
     Audit(audit::Args),
     /// Say what a prover's folder holds: each slot, what was asked, and what became of it.
     Show(show::Args),
+    /// Ask endpoints that nobody registered, a little at a time, and write a dossier where marks are found.
+    Watch(Box<watch::Args>),
 }
 
 /// Does it.
@@ -26,5 +29,6 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Probe(args) => run::probe(&args),
         Verb::Audit(args) => audit::run(&args),
         Verb::Show(args) => show::run(&args),
+        Verb::Watch(args) => watch::run(&args),
     }
 }

@@ -8,6 +8,7 @@ use loyal_fingerprint::check::transcript::{Record, Route};
 use loyal_fingerprint::check::{
     Answerer, Ask, Books, Bundle, Case, Hearing, Mode, Reply, Request, Said, Shown, hearing,
 };
+use loyal_fingerprint::watch::{Allowance, Cause, Diary, Matter, Outcome, Portrait};
 use loyal_model::Tokenizer;
 use loyal_types::Clock;
 
@@ -32,6 +33,27 @@ pub(super) const BUNDLE: Target = Target {
         let record = Record::parse(&TEXT, nowhere()).expect("it was just written");
         Bundle::new(&SET, &record).expect("the transcript is the set's").to_json().into_bytes()
     }),
+    held_bytes_base: HELD_BYTES_BASE,
+};
+
+pub(super) const DIARY: Target = Target {
+    name: "diary",
+    run: diary,
+    dictionary: &[
+        "\"reserved\"",
+        "\"settled\"",
+        "\"opened\"",
+        "\"told\"",
+        "\"requests\"",
+        "\"cost\"",
+        "\"inquiry\"",
+        "\"portrait\"",
+        "\"visited\"",
+        "\"failed\"",
+        "18446744073.709551615",
+    ],
+    mend: None,
+    make: Some(|| DIARY_TEXT.clone()),
     held_bytes_base: HELD_BYTES_BASE,
 };
 
@@ -120,4 +142,39 @@ fn bundle(bytes: &[u8]) -> Result<(), String> {
     let bundle = Bundle::parse(bytes, nowhere()).map_err(|error| error.to_string())?;
     std::hint::black_box(bundle.verify(None).is_ok());
     Ok(())
+}
+
+/// The diary of a watch with a visit, an inquiry and a dossier.
+static DIARY_TEXT: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let path = FOLDER.path().join("made.watch");
+    let write = || -> loyal_fingerprint::Result<()> {
+        let mut diary = Diary::open(&path, SET.leaf_root(), (0, 1))?;
+        let price = "0.0004".parse()?;
+        let allowance = Allowance { a_day: 100, in_all: None, money: Some("5".parse()?), price };
+        diary.reserve("https://host.example/v1", 1..=50, &allowance, 2)?;
+        let said = [Said { token: 41, shown: Shown::Top(vec![(41, -0.5), (40, -1.25)]) }];
+        diary.inquire(
+            Matter {
+                endpoint: "https://host.example/v1".to_owned(),
+                suspect: "https://host.example/v1#small".to_owned(),
+                cause: Cause::First,
+                route: Route::Completions,
+                mode: Mode::Top(3),
+                draws: 1,
+                pool: Some(loyal_fingerprint::Pool::Probes),
+                reference: None,
+                portrait: Portrait::of(std::iter::once(("The sea was", Some(&said[..])))),
+            },
+            3,
+        )?;
+        let outcome = Outcome::Visited("8 fingerprints asked".to_owned());
+        diary.settle("https://host.example/v1", 40, (5, outcome), 4)?;
+        diary.tell(1, "dossier", 5)
+    };
+    write().expect("a folder of our own can be written to");
+    std::fs::read(path).expect("it was just written")
+});
+
+fn diary(bytes: &[u8]) -> Result<(), String> {
+    Diary::parse(bytes, nowhere(), SET.leaf_root()).map(drop).map_err(|error| error.to_string())
 }

@@ -109,6 +109,15 @@ impl Ledger {
         Ok(answers)
     }
 
+    /// Those of `indices` that `target` may still be asked, in order. Nothing is spent.
+    ///
+    /// # Errors
+    /// The ledger cannot be read, was changed, or is another set's.
+    pub fn free(&self, target: &Target, indices: &[u32]) -> Result<Vec<u32>> {
+        let past = self.read()?;
+        Ok(indices.iter().copied().filter(|&index| past.burnt(target, index).is_none()).collect())
+    }
+
     /// Burns `indices` for everybody: they are about to be laid open.
     ///
     /// # Errors
@@ -124,14 +133,19 @@ impl Ledger {
     /// # Errors
     /// As [`Ledger::spend`], but that it is not there: then nothing was spent.
     pub fn summary(&self) -> Result<Summary> {
+        Ok(Summary::of(&self.read()?))
+    }
+
+    /// What it holds, if it is there.
+    fn read(&self) -> Result<Past> {
         let mut file = match File::open(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Summary::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Past::default()),
             Err(source) => return Err(Error::file(&self.path, "reading", source)),
         };
         let bytes = journal::read_bounded(&mut file, &self.path)?;
         let (lines, _) = journal::parse(&bytes, &self.path, KIND)?;
-        Ok(Summary::of(&self.past(&lines)?))
+        self.past(&lines)
     }
 
     fn open(&self, time: u64) -> Result<(Journal<Event>, Past)> {

@@ -61,7 +61,10 @@ impl Endpoint<'_> {
     fn find_route(&mut self, tokens: usize) -> anyhow::Result<()> {
         let ask = Ask { tokens, mode: Mode::Greedy };
         let mut problems = Vec::new();
-        for route in [Route::Completions, Route::Chat] {
+        for route in [Route::Completions, Route::Chat]
+            .into_iter()
+            .filter(|way| self.only.is_none_or(|only| only == *way))
+        {
             self.route = route;
             let prompts: Vec<String> = self.watched.iter().map(|(prompt, _)| prompt.clone()).collect();
             for prompt in prompts {
@@ -77,11 +80,12 @@ impl Endpoint<'_> {
             }
         }
         problems.dedup();
-        bail!(
-            "{} answers no ordinary prompt, neither as a completion nor in a chat: {}",
-            self.name(),
-            problems.join("; ")
-        )
+        let ways = match self.only {
+            Some(Route::Chat) => "in a chat",
+            Some(Route::Completions | Route::Weights) => "as a completion",
+            None => "neither as a completion nor in a chat",
+        };
+        bail!("{} answers no ordinary prompt, {ways}: {}", self.name(), problems.join("; "))
     }
 
     /// Greedy if text at temperature 0 stays the same.

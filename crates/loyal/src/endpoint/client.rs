@@ -38,6 +38,10 @@ pub(crate) struct Limits {
     pub(crate) give_up_after: Duration,
     /// Requests in all, ordinary prompts and repetitions counted.
     pub(crate) budget: Option<usize>,
+    /// Time between the beginnings of two requests, at least.
+    pub(crate) pace: Duration,
+    /// Whether requests say which program sends them.
+    pub(crate) says_who: bool,
 }
 
 /// Why a request brought no answer.
@@ -68,6 +72,8 @@ pub(crate) struct Client {
 #[derive(Debug, Default)]
 struct State {
     sent: AtomicUsize,
+    /// When the next request may be sent.
+    free_at: Mutex<Duration>,
     gone: Mutex<Option<String>>,
 }
 
@@ -97,7 +103,7 @@ impl Client {
             // A redirect would carry prompts, and perhaps the key, to somebody else.
             .max_redirects(0)
             .max_redirects_will_error(false)
-            .user_agent(concat!("loyal/", env!("CARGO_PKG_VERSION")))
+            .user_agent(if limits.says_who { concat!("loyal/", env!("CARGO_PKG_VERSION")) } else { "" })
             .timeout_connect(Some(Duration::from_secs(20)))
             .timeout_global(Some(limits.timeout));
         Ok(Self { agent: config.build().into(), base, bearer, limits, state: Arc::default() })
@@ -159,7 +165,18 @@ impl Client {
             if !self.affords(1) {
                 return Err(Failure::Refused("not asked: the budget of requests is used up".to_owned()));
             }
-            self.state.sent.fetch_add(1, Ordering::SeqCst);
+            if !self.waits_its_turn() {
+                return Err(Failure::Refused("not asked: interrupted".to_owned()));
+            }
+            // One thread may have taken the last one while this one waited.
+            if self
+                .state
+                .sent
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |sent| self.one_more(sent))
+                .is_err()
+            {
+                return Err(Failure::Refused("not asked: the budget of requests is used up".to_owned()));
+            }
             let (problem, pause) = match self.send(path, body) {
                 Sent::Answered(value) => return Ok(value),
                 Sent::Failed(failure) => {
@@ -205,6 +222,48 @@ impl Client {
         }
     }
 
+    fn one_more(&self, sent: usize) -> Option<usize> {
+        self.limits.budget.is_none_or(|budget| sent < budget).then_some(sent + 1)
+    }
+
+    /// Waits until a request may be sent; false after Ctrl-C.
+    fn waits_its_turn(&self) -> bool {
+        if self.limits.pace.is_zero() {
+            return true;
+        }
+        let now = SystemClock.elapsed();
+        let turn = self.state.free_at.lock().map_or(now, |mut free_at| {
+            let turn = now.max(*free_at);
+            *free_at = turn.saturating_add(self.limits.pace);
+            turn
+        });
+        wait(turn.saturating_sub(now))
+    }
+
+    /// A refusal's own words, shortened: they come from a stranger, who may repeat the key it was shown.
+    fn said(&self, body: &[u8], status: u16) -> String {
+        let value: Value = serde_json::from_slice(body).unwrap_or_default();
+        let error = &value["error"];
+        let message =
+            error["message"].as_str().or_else(|| error.as_str()).or_else(|| value["detail"].as_str());
+        let clean = |text: &str| {
+            let text = self.without_key(text);
+            text.chars().filter(|c| !c.is_control()).take(200).collect::<String>()
+        };
+        message.map_or_else(
+            || format!("it answers {status}"),
+            |text| format!("it answers {status}: {}", clean(text)),
+        )
+    }
+
+    /// Text of the host without the API key, if it is in it.
+    pub(crate) fn without_key(&self, text: &str) -> String {
+        match self.bearer.as_deref().and_then(|bearer| bearer.strip_prefix("Bearer ")) {
+            Some(key) => text.replace(key, "[key]"),
+            None => text.to_owned(),
+        }
+    }
+
     /// One attempt.
     fn send(&self, path: &str, body: Option<&Value>) -> Sent {
         let url = format!("{}/{path}", self.base);
@@ -244,8 +303,10 @@ impl Client {
             (401 | 403, _) => Sent::Failed(Failure::Gone(format!(
                 "it refuses access ({status}); name a file with --api-key-file, or a variable with --api-key-env"
             ))),
-            (404 | 405, read) => Sent::Failed(Failure::NoSuchWay(said(&read.unwrap_or_default(), status))),
-            (_, read) => Sent::Failed(Failure::Refused(said(&read.unwrap_or_default(), status))),
+            (404 | 405, read) => {
+                Sent::Failed(Failure::NoSuchWay(self.said(&read.unwrap_or_default(), status)))
+            }
+            (_, read) => Sent::Failed(Failure::Refused(self.said(&read.unwrap_or_default(), status))),
         }
     }
 }
@@ -274,18 +335,6 @@ fn unanswered(base: &str, error: &ureq::Error) -> Sent {
         // It listens, but what it says is no HTTP, or it hangs up.
         other => Sent::Odd(format!("no answer ({other})")),
     }
-}
-
-/// A refusal's own words, shortened: they come from a stranger.
-fn said(body: &[u8], status: u16) -> String {
-    let value: Value = serde_json::from_slice(body).unwrap_or_default();
-    let error = &value["error"];
-    let message = error["message"].as_str().or_else(|| error.as_str()).or_else(|| value["detail"].as_str());
-    let clean = |text: &str| text.chars().filter(|c| !c.is_control()).take(200).collect::<String>();
-    message.map_or_else(
-        || format!("it answers {status}"),
-        |text| format!("it answers {status}: {}", clean(text)),
-    )
 }
 
 /// `Retry-After` in seconds. A date would need a clock that both sides share: then the usual pause is made.
@@ -347,8 +396,13 @@ fn read(file: &Path) -> anyhow::Result<String> {
 mod tests {
     use super::*;
 
-    const LIMITS: Limits =
-        Limits { timeout: Duration::from_secs(1), give_up_after: Duration::from_secs(1), budget: None };
+    const LIMITS: Limits = Limits {
+        timeout: Duration::from_secs(1),
+        give_up_after: Duration::from_secs(1),
+        budget: None,
+        pace: Duration::ZERO,
+        says_who: true,
+    };
 
     #[test]
     fn addresses() {

@@ -120,7 +120,7 @@ impl Args {
 }
 
 /// A digest of the weights in a folder: of its files' digests, in order of their names.
-fn weights_digest(folder: &Path) -> anyhow::Result<Hash> {
+pub(crate) fn weights_digest(folder: &Path) -> anyhow::Result<Hash> {
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     files.retain(|file| file.extension().is_some_and(|ending| ending == "safetensors"));

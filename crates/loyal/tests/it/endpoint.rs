@@ -80,7 +80,7 @@ impl Case {
 }
 
 /// A folder with a tokenizer of many words, and a configuration that it fits.
-fn words(place: &Place) -> Tokenizer {
+pub(crate) fn words(place: &Place) -> Tokenizer {
     let text = "the cat saw a dog near this old river and many small birds sang over those green hills while our \
                 tired horse walked home along that narrow road with seven merry children under tall trees ";
     let json = Tokenizer::train(&mut std::iter::once(text.repeat(8)), 460).unwrap();
@@ -99,7 +99,7 @@ fn tokenizer(place: &Place, name: &str, vocabulary: usize) -> Tokenizer {
     Tokenizer::read(&folder, &Config::read(&folder).unwrap()).unwrap()
 }
 
-fn set(tokenizer: &Tokenizer, seed: u64, count: usize) -> FingerprintSet {
+pub(crate) fn set(tokenizer: &Tokenizer, seed: u64, count: usize) -> FingerprintSet {
     let drafts = (0..count).map(|i| Draft::from(format!("the cat {i} near"))).collect();
     let purpose = Purpose {
         model: "told".to_owned(),

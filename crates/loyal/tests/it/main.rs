@@ -21,4 +21,5 @@ mod story;
 mod stranger;
 mod talk;
 mod training;
+mod watch;
 mod wrong_input;

@@ -82,6 +82,8 @@ impl EndpointArgs {
             timeout: Duration::from_secs(self.timeout.unwrap_or(60)),
             give_up_after: Duration::from_secs(self.give_up_after.unwrap_or(3600)),
             budget: self.budget,
+            pace: Duration::ZERO,
+            says_who: true,
         }
     }
 
@@ -126,6 +128,7 @@ pub(super) fn run(args: &Args, set: &FingerprintSet) -> anyhow::Result<()> {
     OsRng.try_fill_bytes(&mut seed)?;
     let manner = Manner {
         model: options.model.clone(),
+        known: None,
         cover: options.cover(),
         concurrency: options.concurrency(),
         seed,
