@@ -6,6 +6,7 @@ use loyal_protocol::channel::{ChannelConfig, Voucher};
 use loyal_protocol::message;
 use serde::Serialize;
 
+use crate::digest::digest;
 use crate::document::{SignedCredential, SignedInvocation};
 
 /// The scope of a credential that allows to invoke.
@@ -385,10 +386,10 @@ fn judge_payment<C: Chainside>(
     let till = chain.till(showing.builder)?;
     let (is_right, wanted, held) = match showing.payment {
         Paying::Channel { config, ceiling, signature, deposit } => {
-            let id = message::digest(config, &domains.channel);
+            let id = digest(config, &domains.channel);
             let is_right = id == channel_id && config.token == served.asset && config.receiver == till;
             let voucher = Voucher { channelId: id, maxClaimableAmount: ceiling };
-            let digest = message::digest(&voucher, &domains.channel);
+            let digest = digest(&voucher, &domains.channel);
             let is_right = is_right && is_voucher_signed(chain, config, digest, signature)?;
             let held = if is_right { chain.balance(id)?.saturating_add(deposit) } else { 0 };
             (is_right, ceiling, held)

@@ -4,6 +4,7 @@
 //! of an epoch's log stands a snapshot of what reaches beyond epochs, so that old logs can go.
 
 mod journal;
+mod rows;
 mod sums;
 
 use std::fs::File;
@@ -14,7 +15,7 @@ use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::Eip712Domain;
 use bytes::Bytes;
 use loyal_protocol::Key;
-use loyal_protocol::message::{Receipt, UsageReport};
+use loyal_protocol::message::{Invocation, Receipt, UsageReport};
 use loyal_types::{Hash, Proof, Tree};
 
 use journal::{Journal, Written};
@@ -198,15 +199,27 @@ impl Books {
         sums.release(&answer.reservation);
         let (written, offsets) = self.journal.write(epoch, snapshot, &records)?;
         for (record, offset) in records.iter().zip(offsets) {
-            sums.placed(epoch, record, offset);
+            sums.placed(epoch, record, offset)?;
         }
         Ok(Pending { receipt, written })
     }
 
     /// The receipt of an invocation, where there is one: its epoch and number.
-    #[must_use]
-    pub fn place_of(&self, invocation: B256) -> Option<(u32, u32)> {
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn place_of(&self, invocation: B256) -> Result<Option<(u32, u32)>> {
         self.sums().place_of(invocation)
+    }
+
+    /// The receipt of an invocation that may have been answered before. One whose nonce is above the channel's last was not:
+    /// that takes no look at the disk.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn answered(&self, invocation: &Invocation, id: B256) -> Result<Option<(u32, u32)>> {
+        let sums = self.sums();
+        if sums.is_new(invocation) { Ok(None) } else { sums.place_of(id) }
     }
 
     /// What is kept of a receipt.
@@ -214,7 +227,7 @@ impl Books {
     /// # Errors
     /// [`Error::File`].
     pub fn kept(&self, epoch: u32, seq: u32) -> Result<Option<Kept>> {
-        let Some(offset) = self.sums().offset_of(epoch, seq) else { return Ok(None) };
+        let Some(offset) = self.sums().offset_of(epoch, seq)? else { return Ok(None) };
         let Record::Answered(answered) = journal::read_at(&self.folder, epoch, offset)? else {
             return Ok(None);
         };
@@ -297,7 +310,7 @@ impl Books {
 }
 
 fn tree_of(sums: &Sums, epoch: u32) -> Result<Tree> {
-    Tree::new(sums.entries(epoch)).map_err(|error| Error::Refused(format!("epoch {epoch}: {error}")))
+    Tree::new(&sums.entries(epoch)?).map_err(|error| Error::Refused(format!("epoch {epoch}: {error}")))
 }
 
 /// Bytes of one of our hashes as those of another crate's.

@@ -7,11 +7,13 @@ use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::Eip712Domain;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use loyal_protocol::message::{self, Credential, Invocation, ProbeTicket, Receipt, UsageReport};
+use loyal_protocol::message::{Credential, Invocation, ProbeTicket, Receipt, UsageReport};
 use loyal_protocol::{Key, signature};
 use loyal_types::Proof;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use crate::digest::digest;
 
 /// The header of a credential.
 pub const CREDENTIAL: &str = "loyal-credential";
@@ -256,7 +258,7 @@ impl SignedTicket {
     /// Its id: the digest.
     #[must_use]
     pub fn id(&self, domain: &Eip712Domain) -> B256 {
-        message::digest(&self.ticket, domain)
+        digest(&self.ticket, domain)
     }
 
     /// Who signed it.
@@ -277,7 +279,7 @@ impl SignedCredential {
     /// Its id: the digest.
     #[must_use]
     pub fn id(&self, domain: &Eip712Domain) -> B256 {
-        message::digest(&self.credential, domain)
+        digest(&self.credential, domain)
     }
 }
 
@@ -292,7 +294,7 @@ impl SignedInvocation {
     /// Its id: the digest.
     #[must_use]
     pub fn id(&self, domain: &Eip712Domain) -> B256 {
-        message::digest(&self.invocation, domain)
+        digest(&self.invocation, domain)
     }
 }
 
@@ -300,14 +302,14 @@ impl SignedReceipt {
     /// Signs a receipt.
     #[must_use]
     pub fn sign(receipt: Receipt, key: &Key, domain: &Eip712Domain) -> Self {
-        let signature = key.sign_message(&receipt, domain);
+        let signature = key.sign_bytes(digest(&receipt, domain));
         Self { receipt, signature }
     }
 
     /// Its id, which is its leaf's digest too.
     #[must_use]
     pub fn id(&self, domain: &Eip712Domain) -> B256 {
-        message::digest(&self.receipt, domain)
+        digest(&self.receipt, domain)
     }
 
     /// Who signed it.
@@ -378,6 +380,8 @@ pub mod decimal {
 
 #[cfg(test)]
 mod tests {
+    use loyal_protocol::message;
+
     use super::*;
 
     fn receipt() -> SignedReceipt {

@@ -12,7 +12,7 @@ mod tally;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use bytes::Bytes;
 use hyper::HeaderMap;
 use loyal_protocol::{Key, channel, message};
@@ -20,7 +20,7 @@ use loyal_types::Clock;
 
 pub use offer::Price;
 pub use refused::Refused;
-pub use tally::Tally;
+pub use tally::{Tally, Times};
 
 use crate::admission::{Domains, Hostside, Paying, Refusal, Showing, judge};
 use crate::books::{Answer, Books, Caps, Hindrance, Paid, Reservation};
@@ -172,11 +172,12 @@ impl Gate {
 
     /// Judges a request: its headers and its body.
     pub async fn admit(self: &Arc<Self>, headers: &HeaderMap, body: &[u8]) -> Outcome {
+        let began = self.clock.0.elapsed();
         let outcome = match self.judge(headers, body).await {
             Ok(outcome) => outcome,
             Err(refused) => Outcome::Refused(refused),
         };
-        self.tally.count(&outcome);
+        self.tally.count(&outcome, self.clock.0.elapsed().saturating_sub(began));
         outcome
     }
 
@@ -434,6 +435,12 @@ impl Admitted {
         self.shown.invocation_id
     }
 
+    /// Whose it is: who holds the credential.
+    #[must_use]
+    pub fn holder(&self) -> Address {
+        self.shown.credential.credential.holder
+    }
+
     /// Charges for a reply and writes its receipt down; answers when both are durable, so that the last byte of the reply
     /// may leave.
     ///
@@ -542,7 +549,8 @@ impl Gate {
 
     /// A stored answer to the same invocation, where there is one.
     fn again(&self, shown: &Shown) -> std::result::Result<Option<Outcome>, Box<Refused>> {
-        let Some((epoch, seq)) = self.books.place_of(shown.invocation_id) else { return Ok(None) };
+        let found = self.books.answered(&shown.invocation.invocation, shown.invocation_id);
+        let Some((epoch, seq)) = found.map_err(|_| Refused::broken())? else { return Ok(None) };
         if shown.invocation.invocation.requestHash != shown.request_hash {
             return Err(Refused::of(Refusal::RequestMismatch));
         }

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod application;
 pub mod books;
 pub mod caller;
+mod digest;
 pub mod document;
 mod error;
 pub mod gate;

@@ -3,7 +3,9 @@
 use alloy_primitives::{Address, B256, Bytes, Uint};
 use alloy_sol_types::{Eip712Domain, eip712_domain};
 use loyal_protocol::channel::ChannelConfig;
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::de::{Error as _, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::document::decimal;
@@ -170,11 +172,17 @@ pub enum Payment {
 /// By its shape: a payment of `batch-settlement` says its `type`, one of `exact` has none.
 impl<'de> Deserialize<'de> for Payment {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let value = Value::deserialize(from)?;
-        if value.get("type").is_some() {
-            serde_json::from_value(value).map(Self::Batch).map_err(D::Error::custom)
+        #[derive(Deserialize)]
+        struct Kind {
+            #[serde(rename = "type")]
+            kind: Option<IgnoredAny>,
+        }
+        let text = Box::<RawValue>::deserialize(from)?;
+        let kind: Kind = serde_json::from_str(text.get()).map_err(D::Error::custom)?;
+        if kind.kind.is_some() {
+            serde_json::from_str(text.get()).map(Self::Batch).map_err(D::Error::custom)
         } else {
-            serde_json::from_value(value).map(Self::Exact).map_err(D::Error::custom)
+            serde_json::from_str(text.get()).map(Self::Exact).map_err(D::Error::custom)
         }
     }
 }

@@ -8,8 +8,10 @@ mod engine;
 mod fault;
 pub mod gateway;
 pub mod keeper;
+pub mod limits;
+pub mod log;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,6 +20,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
+use axum::serve::ListenerExt as _;
 use loyal_model::template::ChatTemplate;
 use loyal_model::{Decoder, Tokenizer};
 use loyal_types::Clock;
@@ -28,6 +31,11 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use engine::{Engine, Queue};
 use fault::Fault;
+use limits::Limits;
+use log::Log;
+
+/// Threads that read requests and judge them, where there are so many cores.
+const THREADS_MAX: usize = 16;
 
 /// Serves `model` to whoever reaches `listener`, until `drain` begins and what is under way is answered.
 ///
@@ -41,6 +49,14 @@ pub fn run(
     drain: &Drain,
 ) -> Result<()> {
     answer_with(model, settings, clock, |app, settings| serve(listener, app, settings.drain_max, drain))
+}
+
+/// Serves routes as they are, by the same server; for measurements beside a gate.
+///
+/// # Errors
+/// The system gives no threads or takes the listener away.
+pub fn run_routes(listener: TcpListener, routes: Router, settings: &Settings, drain: &Drain) -> Result<()> {
+    serve(listener, routes, settings.drain_max, drain)
 }
 
 /// Lets `model` answer for as long as `serve` uses the service it is given.
@@ -94,6 +110,10 @@ pub struct Settings {
     pub drain_max: Duration,
     /// Where the seeds of requests come from that name none.
     pub seed: u64,
+    /// How often a client of a gated host may come.
+    pub limits: Limits,
+    /// Where a gated host writes down who came.
+    pub log: Option<Log>,
 }
 
 impl Default for Settings {
@@ -106,6 +126,8 @@ impl Default for Settings {
             retry_after_seconds: 1,
             drain_max: Duration::from_secs(30),
             seed: 0,
+            limits: Limits::default(),
+            log: None,
         }
     }
 }
@@ -177,12 +199,17 @@ impl Host {
 /// The system gives no threads or takes the listener away.
 pub fn serve(listener: TcpListener, app: Router, drain_max: Duration, drain: &Drain) -> Result<()> {
     let failed = |source| Error::system("serving", source);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).clamp(2, THREADS_MAX);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     let runtime = runtime.map_err(|source| Error::system("starting the server's threads", source))?;
     listener.set_nonblocking(true).map_err(failed)?;
     let drain = Arc::clone(&drain.0);
     let served = runtime.block_on(async move {
-        let listener = tokio::net::TcpListener::from_std(listener)?;
+        // Replies are small and leave at once. A socket that refuses the option still works.
+        let listener = tokio::net::TcpListener::from_std(listener)?.tap_io(|line| {
+            let _ = line.set_nodelay(true);
+        });
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
         let begun = Arc::new(tokio::sync::Notify::new());
         let tell = Arc::clone(&begun);
         let server = axum::serve(listener, app).with_graceful_shutdown(async move {

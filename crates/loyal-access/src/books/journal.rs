@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use alloy_primitives::{Address, B256};
 use tokio::sync::oneshot;
 
+use super::rows::Rows;
 use super::sums::{Record, Snapshot};
 use crate::document::SignedCredential;
 use crate::payment::ChannelTerms;
@@ -349,7 +350,9 @@ pub(super) fn remove_before(folder: &Path, oldest: u32) -> Result<()> {
     let newest = all.iter().rev().find(|&&epoch| snapshot_path(folder, epoch).exists()).copied();
     for epoch in all.into_iter().filter(|&epoch| epoch < oldest) {
         let snapshot = (Some(epoch) != newest).then(|| snapshot_path(folder, epoch));
-        for path in std::iter::once(log_path(folder, epoch)).chain(snapshot) {
+        let log = log_path(folder, epoch);
+        let rows = Rows::files(&log);
+        for path in std::iter::once(log).chain(rows).chain(snapshot) {
             match std::fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(Error::file(&path, error));

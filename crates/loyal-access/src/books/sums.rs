@@ -1,7 +1,8 @@
 //! The books in memory: what every record adds up to.
 
+use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use alloy_primitives::{Address, B256, U256};
@@ -10,6 +11,7 @@ use loyal_protocol::message::{Credential, Invocation};
 use loyal_types::tree::Entry;
 use serde::{Deserialize, Serialize};
 
+use super::rows::{Row, Rows};
 use super::{Answer, Paid, hash_of, journal};
 use crate::document::{SignedCredential, SignedInvocation, SignedReceipt, decimal};
 use crate::payment::{ChannelTerms, SignedVoucher};
@@ -177,15 +179,23 @@ struct Spending {
     ends: u64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Epoch {
-    entries: Vec<Entry>,
-    /// Where each receipt begins in the log.
-    offsets: Vec<u64>,
+    /// Its receipts: their leaves, and where each begins in the log.
+    rows: Rows,
+    /// Receipts that are numbered; the newest may not be among the rows yet.
+    count: u32,
     amount: u128,
     /// Where each credential begins in the log.
     credentials: HashMap<B256, u64>,
     channels: HashSet<B256>,
+}
+
+impl Epoch {
+    fn begin(folder: &Path, epoch: u32) -> Result<Self> {
+        let rows = Rows::begin(&journal::log_path(folder, epoch))?;
+        Ok(Self { rows, count: 0, amount: 0, credentials: HashMap::new(), channels: HashSet::new() })
+    }
 }
 
 /// What reaches beyond epochs.
@@ -206,12 +216,12 @@ const VERSION: u32 = 1;
 
 #[derive(Debug)]
 pub(super) struct Sums {
+    folder: PathBuf,
     hosting: U256,
     accounts: HashMap<B256, Account>,
     nonces: HashMap<(B256, B256), u64>,
     spendings: HashMap<B256, Spending>,
     epochs: BTreeMap<u32, Epoch>,
-    places: HashMap<B256, (u32, u32)>,
     last_at: u64,
     closed_below: u32,
     busy: HashSet<B256>,
@@ -227,12 +237,12 @@ impl Sums {
     /// logs for their trees.
     pub(super) fn read(folder: &Path, hosting: U256) -> Result<Self> {
         let mut books = Self {
+            folder: folder.to_owned(),
             hosting,
             accounts: HashMap::new(),
             nonces: HashMap::new(),
             spendings: HashMap::new(),
             epochs: BTreeMap::new(),
-            places: HashMap::new(),
             last_at: 0,
             closed_below: 0,
             busy: HashSet::new(),
@@ -308,15 +318,14 @@ impl Sums {
                 self.add(answered);
             }
         }
-        self.placed(epoch, record, offset);
-        Ok(())
+        self.placed(epoch, record, offset)
     }
 
     /// Takes an answered invocation, and answers the records to be written.
     pub(super) fn take(&mut self, answered: Answered) -> Result<Vec<Record>> {
         self.count(&answered)?;
         self.add(&answered);
-        let epoch = self.epochs.entry(answered.receipt.receipt.epoch).or_default();
+        let epoch = self.epoch(answered.receipt.receipt.epoch)?;
         let invocation = &answered.invocation.invocation;
         let mut records = Vec::with_capacity(3);
         let is_new = !epoch.credentials.contains_key(&invocation.credentialId);
@@ -332,18 +341,32 @@ impl Sums {
     }
 
     /// Notes where in its log a record begins.
-    pub(super) fn placed(&mut self, epoch: u32, record: &Record, offset: u64) {
-        let epoch = self.epochs.entry(epoch).or_default();
+    pub(super) fn placed(&mut self, epoch: u32, record: &Record, offset: u64) -> Result<()> {
+        let epoch = self.epoch(epoch)?;
         match record {
             Record::Credential(id, _) => drop(epoch.credentials.insert(*id, offset)),
             Record::Channel(id, ..) => drop(epoch.channels.insert(*id)),
-            Record::Answered(_) => epoch.offsets.push(offset),
+            Record::Answered(answered) => {
+                let receipt = &answered.receipt.receipt;
+                let tokens = u128::from(receipt.tokensIn) + u128::from(receipt.tokensOut);
+                let entry = Entry { digest: hash_of(answered.id), amount: receipt.amount, tokens };
+                epoch.rows.push(Row { invocation: receipt.invocationId, entry, offset })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn epoch(&mut self, epoch: u32) -> Result<&mut Epoch> {
+        match self.epochs.entry(epoch) {
+            Place::Occupied(known) => Ok(known.into_mut()),
+            Place::Vacant(place) => Ok(place.insert(Epoch::begin(&self.folder, epoch)?)),
         }
     }
 
     /// Where in the log of its epoch a receipt begins.
-    pub(super) fn offset_of(&self, epoch: u32, seq: u32) -> Option<u64> {
-        self.epochs.get(&epoch)?.offsets.get(seq as usize).copied()
+    pub(super) fn offset_of(&self, epoch: u32, seq: u32) -> Result<Option<u64>> {
+        let Some(epoch) = self.epochs.get(&epoch) else { return Ok(None) };
+        Ok(epoch.rows.get(seq)?.map(|row| row.offset))
     }
 
     /// Where in the log of an epoch a credential begins.
@@ -361,16 +384,14 @@ impl Sums {
                 self.hosting
             )));
         }
-        let epoch = self.epochs.entry(receipt.epoch).or_default();
-        if receipt.seq as usize != epoch.entries.len() {
-            let wanted = epoch.entries.len();
+        let epoch = self.epoch(receipt.epoch)?;
+        if receipt.seq != epoch.count {
+            let wanted = epoch.count;
             let what = format!("epoch {}: receipt {} where {wanted} follows", receipt.epoch, receipt.seq);
             return Err(Error::Refused(what));
         }
-        let tokens = u128::from(receipt.tokensIn) + u128::from(receipt.tokensOut);
-        epoch.entries.push(Entry { digest: hash_of(answered.id), amount: receipt.amount, tokens });
+        epoch.count += 1;
         epoch.amount = epoch.amount.saturating_add(receipt.amount);
-        self.places.insert(receipt.invocationId, (receipt.epoch, receipt.seq));
         self.last_at = self.last_at.max(receipt.issuedAt);
         Ok(())
     }
@@ -477,11 +498,11 @@ impl Sums {
     }
 
     pub(super) fn next_seq(&self, epoch: u32) -> u32 {
-        self.epochs.get(&epoch).map_or(0, |epoch| u32::try_from(epoch.entries.len()).unwrap_or(u32::MAX))
+        self.epochs.get(&epoch).map_or(0, |epoch| epoch.count)
     }
 
-    pub(super) fn entries(&self, epoch: u32) -> &[Entry] {
-        self.epochs.get(&epoch).map_or(&[], |epoch| &epoch.entries)
+    pub(super) fn entries(&self, epoch: u32) -> Result<Vec<Entry>> {
+        self.epochs.get(&epoch).map_or_else(|| Ok(Vec::new()), |epoch| epoch.rows.entries())
     }
 
     pub(super) fn turnover(&self, epoch: u32) -> (u128, u32) {
@@ -512,14 +533,25 @@ impl Sums {
         self.closed_below = self.closed_below.max(epoch.saturating_add(1));
     }
 
-    pub(super) fn place_of(&self, invocation: B256) -> Option<(u32, u32)> {
-        self.places.get(&invocation).copied()
+    /// The epoch and the number of an invocation's receipt, the newest epochs first.
+    pub(super) fn place_of(&self, invocation: B256) -> Result<Option<(u32, u32)>> {
+        for (&epoch, kept) in self.epochs.iter().rev() {
+            if let Some(seq) = kept.rows.find(invocation)? {
+                return Ok(Some((epoch, seq)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether an invocation's nonce is above the last one: then it was not answered, and need not be looked for.
+    pub(super) fn is_new(&self, invocation: &Invocation) -> bool {
+        let last = self.nonces.get(&(invocation.credentialId, invocation.channelId));
+        last.is_none_or(|&last| invocation.nonce > last)
     }
 
     pub(super) fn forget(&mut self, oldest: u32) {
         let kept = self.epochs.split_off(&oldest);
         self.epochs = kept;
-        self.places.retain(|_, (epoch, _)| *epoch >= oldest);
     }
 
     pub(super) fn keep_reply(&mut self, invocation: B256, reply: Bytes) {

@@ -79,6 +79,15 @@ impl Fault {
         }
     }
 
+    pub(super) fn too_often(retry_after: u64) -> Self {
+        let message = format!("too many requests of one client; try again in {retry_after} s");
+        Self {
+            code: Some("rate_limit_exceeded"),
+            retry_after: Some(retry_after),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", message)
+        }
+    }
+
     pub(super) fn broken() -> Self {
         let message = "the answer could not be finished; try again".to_owned();
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", message)

@@ -5,23 +5,24 @@
 mod reply;
 mod stream;
 mod upstream;
+mod visit;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use alloy_primitives::B256;
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{ConnectInfo, Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use loyal_access::Gate;
 use loyal_access::document::{self, HandedReceipt, RECEIPT};
-use loyal_access::gate::{Outcome, Refused};
+use loyal_access::gate::{Admitted, Outcome, Refused};
 use loyal_access::payment::{PAYMENT_REQUIRED, PAYMENT_RESPONSE};
 use loyal_protocol::contracts;
 use loyal_types::Clock;
@@ -30,11 +31,13 @@ use tower::Service as _;
 
 pub use upstream::Upstream;
 
-use super::{Drain, Model, Settings, answer};
+use super::answer::json as whole;
+use super::fault::Fault;
+use super::limits::Clients;
+use super::log::Log;
+use super::{Drain, Model, Settings};
 use crate::error::{Error, Result};
-
-/// Invocations judged or answered at the same time; more wait outside.
-const UNDER_WAY_MAX: usize = 8_192;
+use visit::Visit;
 
 /// What answers admitted invocations.
 #[derive(Debug)]
@@ -58,24 +61,15 @@ pub fn run(
     clock: Arc<dyn Clock + Send + Sync>,
     drain: &Drain,
 ) -> Result<()> {
-    let bytes_max = gate.settings().body_bytes_max;
+    let (known, told) = (settings.clone(), Arc::clone(&clock));
+    let app = move |inner| app(Arc::new(Gateway::new(gate, inner, (&known, told))));
+    let drain_max = settings.drain_max;
     match source {
-        Source::Model(model) => super::answer_with(*model, settings, clock, |inner, settings| {
-            super::serve(
-                listener,
-                app(Arc::new(Gateway::new(gate, inner, bytes_max))),
-                settings.drain_max,
-                drain,
-            )
+        Source::Model(model) => super::answer_with(*model, settings, clock, |inner, _| {
+            super::serve(listener, app(inner), drain_max, drain)
         }),
-        Source::Upstream(upstream) => {
-            let app = app(Arc::new(Gateway::new(gate, upstream.service(), bytes_max)));
-            super::serve(listener, app, settings.drain_max, drain)
-        }
-        Source::Routes(inner) => {
-            let app = app(Arc::new(Gateway::new(gate, inner, bytes_max)));
-            super::serve(listener, app, settings.drain_max, drain)
-        }
+        Source::Upstream(upstream) => super::serve(listener, app(upstream.service()), drain_max, drain),
+        Source::Routes(inner) => super::serve(listener, app(inner), drain_max, drain),
     }
 }
 
@@ -84,12 +78,37 @@ struct Gateway {
     gate: Arc<Gate>,
     inner: Router,
     bytes_max: usize,
+    clock: Arc<dyn Clock + Send + Sync>,
     under_way: AtomicUsize,
+    clients: Clients,
+    log: Option<Log>,
+    turned_away: TurnedAway,
+}
+
+/// Requests that were turned away before the gate, or after it, because there were too many.
+#[derive(Debug, Default)]
+struct TurnedAway {
+    full: AtomicU64,
+    address: AtomicU64,
+    caller: AtomicU64,
 }
 
 impl Gateway {
-    const fn new(gate: Arc<Gate>, inner: Router, bytes_max: usize) -> Self {
-        Self { gate, inner, bytes_max, under_way: AtomicUsize::new(0) }
+    fn new(
+        gate: Arc<Gate>,
+        inner: Router,
+        (settings, clock): (&Settings, Arc<dyn Clock + Send + Sync>),
+    ) -> Self {
+        Self {
+            bytes_max: gate.settings().body_bytes_max,
+            gate,
+            inner,
+            clock,
+            under_way: AtomicUsize::new(0),
+            clients: Clients::new(settings.limits),
+            log: settings.log.clone(),
+            turned_away: TurnedAway::default(),
+        }
     }
 
     /// Asks what answers.
@@ -99,23 +118,6 @@ impl Gateway {
             Ok(response) => response,
             Err(never) => match never {},
         }
-    }
-}
-
-/// One of the invocations under way.
-struct Place(Arc<Gateway>);
-
-impl Place {
-    fn take(gateway: &Arc<Gateway>) -> Option<Self> {
-        let taken = gateway.under_way.fetch_add(1, Ordering::Relaxed);
-        let place = Self(Arc::clone(gateway));
-        (taken < UNDER_WAY_MAX).then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -130,41 +132,58 @@ fn app(gateway: Arc<Gateway>) -> Router {
         .route("/v1/receipts/{invocation}", get(receipt))
         .route("/health", get(health))
         .route("/metrics", get(metrics))
-        .fallback(async || super::fault::Fault::no_such_path().into_response())
-        .method_not_allowed_fallback(async || super::fault::Fault::wrong_method().into_response())
+        .fallback(async || Fault::no_such_path().into_response())
+        .method_not_allowed_fallback(async || Fault::wrong_method().into_response())
         .with_state(gateway)
 }
 
 /// An invocation: judged before anything reads the prompt.
-async fn invoke(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    let Some(place) = Place::take(&gateway) else {
-        return super::fault::Fault::busy(1).into_response();
+async fn invoke(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let path = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
+    let path = path.into_iter().find(|&path| path == request.uri().path()).unwrap_or_default();
+    let mut visit = match Visit::begin(&gateway, peer.ip(), path) {
+        Ok(visit) => visit,
+        Err(turned_away) => return turned_away,
     };
     let (head, body) = request.into_parts();
     // One byte more than allowed is enough for the gate to refuse it.
     let Ok(bytes) = axum::body::to_bytes(body, gateway.bytes_max + 1).await else {
-        return super::fault::Fault::too_large(gateway.bytes_max).into_response();
+        return visit.turn_away(&Fault::too_large(gateway.bytes_max), "too_large");
     };
+    visit.read(bytes.len());
     match gateway.gate.admit(&head.headers, &bytes).await {
         Outcome::Admitted(admitted) => {
-            let is_stream = admitted.request().is_stream();
-            let asked = Request::post(head.uri.path())
-                .header(CONTENT_TYPE, "application/json")
-                .body(Body::from(reply::question(admitted.request().body())));
-            let Ok(asked) = asked else { return refuse(&gateway_broken()) };
-            let response = gateway.ask(asked).await;
-            if response.status() != StatusCode::OK {
-                // Dropped here, the invocation was never there: what refuses does not charge.
-                return response;
-            }
-            if is_stream {
-                stream::respond(admitted, response, place)
-            } else {
-                reply::respond(admitted, response).await
+            // Dropped without being settled, the invocation was never there: who comes too often pays nothing.
+            match visit.admit(&admitted) {
+                Ok(()) => answer(&gateway, path, admitted, visit).await,
+                Err(turned_away) => turned_away,
             }
         }
-        Outcome::Again { reply, receipt } => reply::again(&reply, &receipt),
-        Outcome::Refused(refused) => refuse(&refused),
+        Outcome::Again { reply, receipt } => visit.end(reply::again(&reply, &receipt)),
+        Outcome::Refused(refused) => visit.refuse(&refused),
+    }
+}
+
+/// Lets an admitted invocation be answered.
+async fn answer(gateway: &Arc<Gateway>, path: &str, admitted: Admitted, mut visit: Visit) -> Response {
+    let is_stream = admitted.request().is_stream();
+    let asked = Request::post(path)
+        .header(CONTENT_TYPE, "application/json")
+        .body(Body::from(reply::question(admitted.request().body())));
+    let Ok(asked) = asked else { return visit.refuse(&gateway_broken()) };
+    let response = gateway.ask(asked).await;
+    if response.status() != StatusCode::OK {
+        // Dropped here, the invocation was never there: what refuses does not charge.
+        return visit.end(response);
+    }
+    if is_stream {
+        stream::respond(admitted, visit.end(response), visit)
+    } else {
+        reply::respond(admitted, response, visit).await
     }
 }
 
@@ -182,7 +201,7 @@ fn gateway_broken() -> Refused {
 
 /// A refusal, over HTTP.
 fn refuse(refused: &Refused) -> Response {
-    let mut response = answer::json(&refused.json());
+    let mut response = whole(&refused.json());
     *response.status_mut() =
         StatusCode::from_u16(refused.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -241,14 +260,14 @@ async fn models(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
         Some(cards) => cards.iter_mut().for_each(name),
         None => name(&mut value),
     }
-    answer::json(&value)
+    whole(&value)
 }
 
 /// What the host asks for.
 async fn terms(State(gateway): State<Arc<Gateway>>) -> Response {
     let gate = Arc::clone(&gateway.gate);
     match tokio::task::spawn_blocking(move || gate.terms()).await {
-        Ok(Ok(terms)) => answer::json(&terms),
+        Ok(Ok(terms)) => whole(&terms),
         _ => {
             let mut refused = gateway_broken();
             (refused.status, refused.code) = (503, "chain_unavailable");
@@ -258,25 +277,33 @@ async fn terms(State(gateway): State<Arc<Gateway>>) -> Response {
 }
 
 /// A receipt and, once its epoch is reported, the proof that the report counts it.
-async fn receipt(State(gateway): State<Arc<Gateway>>, Path(invocation): Path<String>) -> Response {
+async fn receipt(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Path(invocation): Path<String>,
+) -> Response {
+    let mut visit = match Visit::begin(&gateway, peer.ip(), "/v1/receipts") {
+        Ok(visit) => visit,
+        Err(turned_away) => return turned_away,
+    };
     let gate = Arc::clone(&gateway.gate);
     let found = tokio::task::spawn_blocking(move || receipt_of(&gate, &invocation)).await;
     match found {
-        Ok(Ok(Some(found))) => answer::json(&found),
+        Ok(Ok(Some(found))) => visit.end(whole(&found)),
         Ok(Ok(None)) => {
             let mut refused = gateway_broken();
             (refused.status, refused.code) = (404, "no_such_receipt");
             "there is no receipt of this invocation, or it is older than 45 days"
                 .clone_into(&mut refused.message);
-            refuse(&refused)
+            visit.refuse(&refused)
         }
-        _ => refuse(&gateway_broken()),
+        _ => visit.refuse(&gateway_broken()),
     }
 }
 
 fn receipt_of(gate: &Gate, invocation: &str) -> Result<Option<Value>> {
     let Ok(invocation) = invocation.parse::<B256>() else { return Ok(None) };
-    let Some((epoch, seq)) = gate.books().place_of(invocation) else { return Ok(None) };
+    let Some((epoch, seq)) = gate.books().place_of(invocation)? else { return Ok(None) };
     let Some(kept) = gate.books().kept(epoch, seq)? else { return Ok(None) };
     let hosting = alloy_primitives::U256::from(gate.view().hosting().id);
     let call = contracts::Gate::reportOfCall { hostingId: hosting, epoch };
@@ -294,7 +321,7 @@ fn receipt_of(gate: &Gate, invocation: &str) -> Result<Option<Value>> {
 async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
     let hosting = gateway.gate.view().hosting();
     let serves = hosting.is_active && hosting.is_serveable;
-    let mut response = answer::json(&json!({
+    let mut response = whole(&json!({
         "status": if serves { "serving" } else { "not serving" }, "hosting": hosting.id.to_string(),
         "level": hosting.level, "under_way": gateway.under_way.load(Ordering::Relaxed),
     }));
@@ -307,10 +334,24 @@ async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
 /// Counts, as Prometheus reads them (text format 0.0.4).
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     use std::fmt::Write as _;
-    let mut text = String::new();
-    for (name, count) in gateway.gate.tally().counts() {
+    let (mut text, tally) = (String::new(), gateway.gate.tally());
+    let turned_away = &gateway.turned_away;
+    let turned_away =
+        [("full", &turned_away.full), ("address", &turned_away.address), ("caller", &turned_away.caller)];
+    let turned_away =
+        turned_away.map(|(what, count)| (format!("turned_away_{what}"), count.load(Ordering::Relaxed)));
+    let lost = ("log_lost".to_owned(), gateway.log.as_ref().map_or(0, Log::lost));
+    for (name, count) in tally.counts().into_iter().chain(turned_away).chain([lost]) {
         let _ = writeln!(text, "# TYPE loyal_host_{name}_total counter\nloyal_host_{name}_total {count}");
     }
+    let times = tally.admission();
+    let _ = writeln!(text, "# TYPE loyal_host_admission_seconds histogram");
+    for (within, count) in times.buckets {
+        let _ = writeln!(text, "loyal_host_admission_seconds_bucket{{le=\"{within}\"}} {count}");
+    }
+    let _ = writeln!(text, "loyal_host_admission_seconds_bucket{{le=\"+Inf\"}} {}", times.count);
+    let _ = writeln!(text, "loyal_host_admission_seconds_sum {}", times.seconds);
+    let _ = writeln!(text, "loyal_host_admission_seconds_count {}", times.count);
     let epoch = gateway.gate.view().epoch(gateway.gate.now());
     let (amount, count) = gateway.gate.books().turnover(epoch);
     let under_way = gateway.under_way.load(Ordering::Relaxed);

@@ -196,7 +196,7 @@ struct GateRecords<'a>(&'a Gate);
 impl GateRecords<'_> {
     fn kept(&self, invocation: B256) -> Result<Option<loyal_access::books::Kept>> {
         let books = self.0.books();
-        let Some((epoch, seq)) = books.place_of(invocation) else { return Ok(None) };
+        let Some((epoch, seq)) = books.place_of(invocation)? else { return Ok(None) };
         Ok(books.kept(epoch, seq)?)
     }
 }

@@ -11,6 +11,7 @@ mod town;
 
 mod court;
 mod defence;
+mod gated;
 mod host;
 mod ledger;
 mod model;

@@ -1,7 +1,7 @@
 //! `loyal host run`: a hosting that answers whoever shows a credential and pays.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use loyal_access::view::View;
 use loyal_protocol::Asset;
 use loyal_roles::host::gateway::{self, Source, Upstream};
 use loyal_roles::host::keeper::{self, Keeper, Turn};
+use loyal_roles::host::limits::{Limits, Rate};
+use loyal_roles::host::log::Log;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use serde_json::json;
@@ -32,7 +34,7 @@ const SILENCE_MAX: Duration = Duration::from_secs(45);
 #[command(after_help = "\
 Answers GET /v1/models, POST /v1/chat/completions, /v1/completions and /v1/embeddings as the OpenAI API has them, for \
 whoever shows a credential and pays by x402; GET /v1/loyal says what is asked for, /v1/receipts/ID hands out receipts \
-and proofs, /health and /metrics are for whoever watches. Without a folder and without --upstream the model that comes \
+and proofs, /health and /metrics are for whoever watches; who comes too often is told when to try again (429, Retry-After). Without a folder and without --upstream the model that comes \
 with Loyal answers. The books (receipts, vouchers) are money: keep the folder. Run again after a crash it goes on where it was.
 
 Examples:
@@ -97,6 +99,15 @@ pub(crate) struct RunArgs {
     /// Answers that may wait for a place.
     #[arg(long, value_name = "N", default_value_t = loyal_roles::host::Settings::default().waiting_count_max)]
     waiting: usize,
+    /// Invocations of one caller in a minute, a sixth of them at once; 0 for no bound.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().caller.per_minute)]
+    rate: u32,
+    /// Refusals to one address in a minute, before it is turned away unread; 0 for no bound. Behind a proxy, bound addresses there.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().address.per_minute)]
+    rate_refused: u32,
+    /// A file to add a line of JSON to for each request, without prompts, answers or secrets; - for standard error.
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
 }
 
 /// Serves.
@@ -151,6 +162,8 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
         batch_count_max: args.batch,
         waiting_count_max: args.waiting,
         seed: OsRng.try_next_u64()?,
+        limits: Limits { caller: Rate::per_minute(args.rate), address: Rate::per_minute(args.rate_refused) },
+        log: args.log.as_deref().map(log).transpose()?,
         ..loyal_roles::host::Settings::default()
     };
     let served = gateway::run(listener, (gate, source), settings, clock, &drain);
@@ -158,6 +171,22 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     drain.begin();
     let _ = keeping.join();
     Ok(served?)
+}
+
+/// Lines are added to a file that only its owner may read: it says who came.
+fn log(path: &Path) -> anyhow::Result<Log> {
+    if path == Path::new("-") {
+        return Ok(Log::new(Box::new(std::io::stderr()))?);
+    }
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    let file = options.open(path).with_context(|| format!("--log {}", path.display()))?;
+    Ok(Log::new(Box::new(file))?)
 }
 
 fn source(args: &RunArgs) -> anyhow::Result<Source> {

@@ -75,7 +75,7 @@ fn host(it: &Economy, more: &[&str]) -> Serving {
 #[test]
 fn an_invocation_is_permitted_paid_and_receipted_from_end_to_end() {
     let it = hosted();
-    let host = host(&it, &["--per-call", "0.0015", "--per-thousand-out", "0.01"]);
+    let host = host(&it, &["--per-call", "0.0015", "--per-thousand-out", "0.01", "--log", "access.jsonl"]);
     assert_eq!((&host.said["level"], &host.said["hosting"]), (&json!("gated"), &json!(1)));
     // Without payment nobody is answered, and the models say how they are served.
     assert_eq!(host.get("/v1/models")["data"][0]["level"], "gated");
@@ -139,6 +139,10 @@ fn an_invocation_is_permitted_paid_and_receipted_from_end_to_end() {
     };
     assert!((0..LOOKS_MAX).any(refused), "a credential that was taken back is still good");
     end(&it, host);
+    // The log says who came, and nothing that was said.
+    let log = std::fs::read_to_string(it.place.path("access.jsonl")).unwrap();
+    assert!(log.contains(&it.accounts[4].to_lowercase()) && log.contains("credential_revoked"), "{log}");
+    assert!(!log.contains("river") && !log.contains("last?"), "{log}");
 }
 
 /// The host ends, redeems what it is owed, and everybody takes what is theirs.

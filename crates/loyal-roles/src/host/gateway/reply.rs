@@ -8,39 +8,45 @@ use loyal_access::gate::{Admitted, Reply};
 use loyal_access::request::reply_text;
 use serde_json::{Value, json};
 
-use super::{gateway_broken, receive, refuse};
+use super::{Visit, gateway_broken, receive};
 
 /// The most bytes of an answer that is not told piece by piece.
 pub(super) const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// The body that what answers is asked with: a stream counts its tokens, whether the caller wants to know or not.
 pub(super) fn question(body: &Value) -> Vec<u8> {
-    let mut body = body.clone();
-    if body["stream"] == Value::Bool(true) {
+    let written = if body["stream"] == Value::Bool(true) {
+        let mut body = body.clone();
         body["stream_options"] = json!({ "include_usage": true });
-    }
-    serde_json::to_vec(&body).expect("a value of JSON can be written")
+        serde_json::to_vec(&body)
+    } else {
+        serde_json::to_vec(body)
+    };
+    written.expect("a value of JSON can be written")
 }
 
 /// Charges for a whole reply and sends it.
-pub(super) async fn respond(admitted: Admitted, response: Response) -> Response {
+pub(super) async fn respond(admitted: Admitted, response: Response, mut visit: Visit) -> Response {
     let (head, body) = response.into_parts();
     let Ok(bytes) = axum::body::to_bytes(body, ANSWER_BYTES_MAX).await else {
-        return refuse(&gateway_broken());
+        return visit.refuse(&gateway_broken());
     };
-    let Ok(answer) = serde_json::from_slice::<Value>(&bytes) else { return refuse(&gateway_broken()) };
+    let Ok(answer) = serde_json::from_slice::<Value>(&bytes) else {
+        return visit.refuse(&gateway_broken());
+    };
     let Some((tokens_in, tokens_out)) = usage(&answer) else {
-        return refuse(&gateway_broken());
+        return visit.refuse(&gateway_broken());
     };
     let keeper = admitted.keeper();
     let text = reply_text(&answer);
     let Ok(settled) = admitted.settle(Reply { text: &text, tokens_in, tokens_out }).await else {
-        return refuse(&gateway_broken());
+        return visit.refuse(&gateway_broken());
     };
+    visit.charge(&settled);
     keeper.keep(bytes.clone());
     let mut response = Response::from_parts(head, Body::from(bytes));
     receive(&mut response, &settled.receipt, Some(&settled.payment));
-    response
+    visit.end(response)
 }
 
 /// Tokens in and out, as an answer counts them.

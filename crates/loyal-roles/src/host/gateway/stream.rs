@@ -11,7 +11,7 @@ use loyal_access::sse::Events;
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::Place;
+use super::Visit;
 use super::reply::usage;
 
 /// Pieces that wait for a slow caller; then what answers waits too.
@@ -20,12 +20,9 @@ const PIECES_MAX: usize = 16;
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
 /// Passes a stream on.
-pub(super) fn respond(admitted: Admitted, response: Response, place: Place) -> Response {
+pub(super) fn respond(admitted: Admitted, response: Response, visit: Visit) -> Response {
     let (to, pieces) = channel(PIECES_MAX);
-    tokio::spawn(async move {
-        Course::new(to).run(admitted, response).await;
-        drop(place);
-    });
+    tokio::spawn(Course::new(to, visit).run(admitted, response));
     let headers = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache")];
     (headers, Body::from_stream(bodies(pieces))).into_response()
 }
@@ -36,6 +33,7 @@ fn bodies(pieces: Receiver<Bytes>) -> impl stream::Stream<Item = Result<Bytes, I
 
 /// A stream on its way.
 struct Course {
+    visit: Visit,
     to: Sender<Bytes>,
     text: String,
     pieces: u32,
@@ -56,17 +54,22 @@ enum End {
 }
 
 impl Course {
-    const fn new(to: Sender<Bytes>) -> Self {
-        Self { to, text: String::new(), pieces: 0, usage: None, last: None, kept: Vec::new() }
+    const fn new(to: Sender<Bytes>, visit: Visit) -> Self {
+        Self { visit, to, text: String::new(), pieces: 0, usage: None, last: None, kept: Vec::new() }
     }
 
     async fn run(mut self, admitted: Admitted, response: Response) {
         let end = self.pass_on(response).await;
         match end {
             // Nothing is charged: the reservation goes with `admitted`.
-            End::Broken => {}
-            End::Left if self.pieces == 0 => {}
-            End::Whole | End::Left => self.charge(admitted, end).await,
+            End::Broken => self.visit.break_off(),
+            End::Left => {
+                self.visit.leave();
+                if self.pieces > 0 {
+                    self.charge(admitted, end).await;
+                }
+            }
+            End::Whole => self.charge(admitted, end).await,
         }
     }
 
@@ -134,6 +137,7 @@ impl Course {
         let keeper = admitted.keeper();
         let text = std::mem::take(&mut self.text);
         let Ok(settled) = admitted.settle(Reply { text: &text, tokens_in, tokens_out }).await else { return };
+        self.visit.charge(&settled);
         let mut last = self.last.take().unwrap_or_else(|| json!({ "object": "chat.completion.chunk" }));
         last["choices"] = json!([]);
         last["loyal"] = json!({ "payment_response": settled.payment, "receipt": settled.receipt });
