@@ -22,7 +22,7 @@ use crate::check::{Attempt, Mode, statistic};
 use crate::copies::HostCopy;
 use crate::error::{Error, Result};
 use crate::pool::Pool;
-use crate::scheme::{Rule, tilt};
+use crate::scheme::{Coin, Rule, tilt};
 
 /// Chance that any innocent host is named, where nobody says otherwise.
 pub const DELTA: f64 = 1e-3;
@@ -194,16 +194,20 @@ fn shares(attempt: &Attempt, rule: &Rule, (secret, mode): (Hash, Mode)) -> Vec<f
                 if tilt::colour(secret, position, &piece) { weight } else { -weight }
             };
             let sum: f64 = statistic::weights(attempt, *tilt, mode).into_iter().map(signed).sum();
-            LEANINGS.map(|full| (sum / full).clamp(0.0, 1.0)).to_vec()
+            let leaning = LEANINGS.map(|full| (sum / full).clamp(0.0, 1.0));
+            // Where all that is shown leans the same way, the text tells what log probabilities cannot.
+            leaning.into_iter().chain(spoken(&coins())).collect()
         }
-        Rule::Tilt(_) => {
-            let coins = coins();
-            let likelihood = |share: f64| -> f64 {
-                coins.iter().map(|coin| 2.0 * if coin.hit { share } else { 1.0 - share }).product()
-            };
-            COLOURED.map(|share| likelihood(share) / (1.0 + likelihood(share))).to_vec()
-        }
+        Rule::Tilt(_) => spoken(&coins()).to_vec(),
     }
+}
+
+/// The same, read from the text alone.
+fn spoken(coins: &[Coin]) -> [f64; COLOURED.len()] {
+    let likelihood = |share: f64| -> f64 {
+        coins.iter().map(|coin| 2.0 * if coin.hit { share } else { 1.0 - share }).product()
+    };
+    COLOURED.map(|share| likelihood(share) / (1.0 + likelihood(share)))
 }
 
 /// log₁₀ of the mean of numbers given by their ln, each a sum of `terms` terms, rounded down. No numbers are a wager that

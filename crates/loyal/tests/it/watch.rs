@@ -52,7 +52,8 @@ impl Scene {
     fn arguments<'a>(more: &[&'a str]) -> Vec<&'a str> {
         let base =
             ["prover", "watch", "--fingerprints", "secret.json", "--tokenizer", "words", "--pace", "0s"];
-        [&base[..], &["--json", "--give-up-after", "0"], more].concat()
+        let patience = if more.contains(&"--give-up-after") { &[][..] } else { &["--give-up-after", "0"] };
+        [&base[..], &["--json"], patience, more].concat()
     }
 
     fn run(&self, more: &[&str]) -> Run {
