@@ -121,9 +121,9 @@ impl Drop for Place {
 
 fn app(gateway: Arc<Gateway>) -> Router {
     Router::new()
-        .route("/v1/completions", post(invoke))
-        .route("/v1/chat/completions", post(invoke))
-        .route("/v1/embeddings", post(invoke))
+        .route("/v1/completions", post(invoke).get(refund))
+        .route("/v1/chat/completions", post(invoke).get(refund))
+        .route("/v1/embeddings", post(invoke).get(refund))
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(models))
         .route("/v1/loyal", get(terms))
@@ -165,6 +165,22 @@ async fn invoke(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
         }
         Outcome::Again { reply, receipt } => reply::again(&reply, &receipt),
         Outcome::Refused(refused) => refuse(&refused),
+    }
+}
+
+/// Without a body nothing is invoked: a payer asks how to pay, or for the rest of its channel.
+async fn refund(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    match gateway.gate.refund(request.headers()).await {
+        Ok(payment) => {
+            let mut response = answer::json(&json!({ "message": "refunded", "amount": payment.amount }));
+            put(
+                response.headers_mut(),
+                HeaderName::from_static(PAYMENT_RESPONSE),
+                &document::header(&payment),
+            );
+            response
+        }
+        Err(refused) => refuse(&refused),
     }
 }
 
