@@ -67,6 +67,8 @@ pub(crate) const TARGETS: &[Target] = &[
     owner::KEY_FILE,
     access::VERIFICATION,
     access::PAYMENT_REQUIRED,
+    access::PAYMENT,
+    access::INVOCATION_BODY,
     access::WALLET,
     prover::TICKET_APPLICATION,
     prover::TICKET_GRANT,

@@ -7,6 +7,7 @@ mod journal;
 mod rows;
 mod sums;
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +36,8 @@ pub struct Books {
     folder: PathBuf,
     hosting: U256,
     sums: Mutex<Sums>,
+    /// Invocations whose reply is about to be kept.
+    keeping: Mutex<HashSet<B256>>,
     journal: Journal,
     _lock: File,
 }
@@ -81,8 +84,8 @@ pub enum Paid {
         /// The voucher.
         voucher: SignedVoucher,
     },
-    /// By a transaction of its own.
-    Transfer(B256),
+    /// By a transaction of its own, for whoever brought the invocation; zero for nobody.
+    Transfer(B256, Address),
 }
 
 /// A receipt that is on its way to the disk.
@@ -130,7 +133,14 @@ impl Books {
         let hosting = U256::from(hosting);
         let sums = Sums::read(folder, hosting)?;
         let journal = Journal::start(folder)?;
-        Ok(Self { folder: folder.to_owned(), hosting, sums: Mutex::new(sums), journal, _lock: lock })
+        Ok(Self {
+            folder: folder.to_owned(),
+            hosting,
+            sums: Mutex::new(sums),
+            keeping: Mutex::default(),
+            journal,
+            _lock: lock,
+        })
     }
 
     /// Where a channel stands.
@@ -145,6 +155,18 @@ impl Books {
         self.sums().accounts()
     }
 
+    /// Whoever brought an invocation; zero stands for nobody, and is always among them.
+    #[must_use]
+    pub fn builders(&self) -> Vec<Address> {
+        self.sums().builders()
+    }
+
+    /// Whether a transfer, by its nonce, paid for an answer already.
+    #[must_use]
+    pub fn has_paid(&self, transfer: B256) -> bool {
+        self.sums().has_paid(transfer)
+    }
+
     /// Looks at what only the host can judge, without reserving anything.
     #[must_use]
     pub fn hindrance(&self, wanted: &Reservation, caps: &Caps) -> Option<Hindrance> {
@@ -157,6 +179,17 @@ impl Books {
     /// What hinders.
     pub fn reserve(&self, wanted: &Reservation, caps: &Caps) -> std::result::Result<(), Hindrance> {
         self.sums().reserve(wanted, caps)
+    }
+
+    /// Keeps a channel for something that is no invocation; answers whether nobody else has it.
+    #[must_use]
+    pub fn hold(&self, channel: B256) -> bool {
+        self.sums().hold(channel)
+    }
+
+    /// Lets go of what [`Books::hold`] kept.
+    pub fn let_go(&self, channel: B256) {
+        self.sums().let_go(channel);
     }
 
     /// Gives an invocation up.
@@ -240,6 +273,21 @@ impl Books {
             };
         let asked = (answered.prompt, answered.params_hash);
         Ok(Some(Kept { receipt: answered.receipt, invocation, salt: answered.salt, asked, credential }))
+    }
+
+    /// Notes that a reply is on its way to be kept, or no longer.
+    pub(crate) fn note_keeping(&self, invocation: B256, is_coming: bool) {
+        let mut keeping = self.keeping.lock().unwrap_or_else(PoisonError::into_inner);
+        if is_coming {
+            keeping.insert(invocation);
+        } else {
+            keeping.remove(&invocation);
+        }
+    }
+
+    /// Whether the reply to an invocation is on its way to be kept.
+    pub(crate) fn is_keeping(&self, invocation: B256) -> bool {
+        self.keeping.lock().unwrap_or_else(PoisonError::into_inner).contains(&invocation)
     }
 
     /// Keeps a reply for those who ask again.

@@ -8,7 +8,9 @@ mod answer;
 mod audit;
 mod lane;
 mod purse;
+mod refunds;
 mod reply;
+mod transfers;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,11 +29,12 @@ pub use answer::Answer;
 use lane::{Lane, Lanes};
 pub use purse::Withdrawal;
 pub use reply::{Piece, Reply};
+pub(crate) use transfers::{check_room, ended, is_fresh};
 
 use crate::document::{self, BUILDER, CREDENTIAL, CredentialFile, HandedReceipt, INVOCATION, RECEIPT, SALT};
 use crate::outbound::{self, Outbound, Reach};
 use crate::payer::Payer;
-use crate::payment::{PAYMENT_REQUIRED, PAYMENT_SIGNATURE, PaymentRequired, code};
+use crate::payment::{PAYMENT_REQUIRED, PAYMENT_SIGNATURE, PaymentRequired, Scheme, code};
 use crate::request::Request;
 use crate::terms::Terms;
 use crate::wallet::{Entry, Pending, Wallet};
@@ -57,6 +60,8 @@ pub struct Settings {
     pub builder: Address,
     /// Channels that are open at a time: so many invocations run in parallel.
     pub channel_count_max: u32,
+    /// How to pay; the host's favourite that is known here, unless said.
+    pub scheme: Option<Scheme>,
     /// How many invocations a deposit is for.
     pub deposit_factor: u32,
     /// Which machines may be reached.
@@ -73,6 +78,7 @@ impl Default for Settings {
             host: None,
             builder: Address::ZERO,
             channel_count_max: 8,
+            scheme: None,
             deposit_factor: 10,
             reach: Reach::Local,
             attempts_max: 6,
@@ -218,8 +224,13 @@ impl Caller {
         let mut ask = Ask { path: path.to_owned(), body, request, known, lane, channel: B256::ZERO };
         for _ in 0..ROUNDS_MAX {
             ask.known = self.known().await?;
-            ask.channel = self.channel(&ask).await?;
-            let Some(pending) = self.next(&ask).await? else { continue };
+            let found = if ask.known.terms.is_exact() {
+                self.next_transfer(&mut ask).await?
+            } else {
+                ask.channel = self.channel(&ask).await?;
+                self.next(&ask).await?
+            };
+            let Some(pending) = found else { continue };
             match self.send(&ask, &pending).await? {
                 Sent::Answered(response) => return Reply::begin(self.clone(), ask, pending, response).await,
                 Sent::Again => {}
@@ -270,7 +281,7 @@ impl Caller {
         };
         match response.status().as_u16() {
             200..=299 => Ok(Attempt::Sent(Sent::Answered(response))),
-            402 => self.corrected(ask, pending, response).await.map(Attempt::Sent),
+            402 => self.corrected(ask, response).await.map(Attempt::Sent),
             _ => self.refused(ask, pending, response).await,
         }
     }
@@ -325,46 +336,46 @@ impl Caller {
             // It is known already, or a later one is: what became of it has to be found out.
             (409, "nonce_used") => self.resolve(ask, pending).await.map(|()| Attempt::Sent(Sent::Again)),
             _ => {
-                let channel = ask.channel;
-                self.block(move |inner| inner.wallet().write(Entry::Dropped { channel, is_refused: true }))
-                    .await?;
+                self.drop_pending(ask, true).await?;
                 Err(error)
             }
         }
     }
 
+    /// An invocation of a channel ended without an answer. A transfer that was signed stays promised: it may still be made.
+    async fn drop_pending(&self, ask: &Ask, is_refused: bool) -> Result<()> {
+        if ask.known.terms.is_exact() {
+            return Ok(());
+        }
+        let channel = ask.channel;
+        self.block(move |inner| inner.wallet().write(Entry::Dropped { channel, is_refused })).await
+    }
+
     /// A status of 402: other terms, another number, or a payment that is no good.
-    async fn corrected(
-        &self,
-        ask: &Ask,
-        pending: &Pending,
-        response: Response<outbound::Reply>,
-    ) -> Result<Sent> {
+    async fn corrected(&self, ask: &Ask, response: Response<outbound::Reply>) -> Result<Sent> {
         let (head, body) = response.into_parts();
         let body = read_body(body).await.unwrap_or_default();
         let Some(header) = head.headers.get(PAYMENT_REQUIRED) else {
-            let channel = ask.channel;
-            self.block(move |inner| inner.wallet().write(Entry::Dropped { channel, is_refused: true }))
-                .await?;
+            self.drop_pending(ask, true).await?;
             return Err(denial(402, &head.headers, &body));
         };
         let required: PaymentRequired = document::read_header(PAYMENT_REQUIRED, header.as_bytes())?;
-        let terms = Terms::of_required(&required)?;
-        let is_new = terms != *ask.known.terms;
+        let terms = self.preferred(Terms::of_required(&required)?)?;
+        let is_new = !terms.is_same(&ask.known.terms);
         if is_new {
             self.adopt_terms(&ask.known, terms).await?;
         }
         let error = required.error.as_deref().unwrap_or_default();
-        if error == code::CUMULATIVE_MISMATCH {
-            self.correct(ask, pending, &required).await?;
+        if error == code::CUMULATIVE_MISMATCH && !ask.known.terms.is_exact() {
+            self.correct((&ask.known, ask.channel), &required).await?;
             return Ok(Sent::Again);
         }
-        let channel = ask.channel;
-        self.block(move |inner| inner.wallet().write(Entry::Dropped { channel, is_refused: true })).await?;
-        let is_short = [code::CHANNEL_NOT_FOUND, code::EXCEEDS_BALANCE].contains(&error);
+        self.drop_pending(ask, true).await?;
+        let is_short =
+            !ask.known.terms.is_exact() && [code::CHANNEL_NOT_FOUND, code::EXCEEDS_BALANCE].contains(&error);
         if is_short {
             // The chain says what is in the channel; a deposit that did not arrive is sent again, or made.
-            self.refresh(channel).await?;
+            self.refresh(ask.channel).await?;
         }
         if is_new || is_short { Ok(Sent::Again) } else { Err(denial(402, &head.headers, &body)) }
     }
@@ -394,8 +405,15 @@ impl Caller {
 
     async fn look(&self, base: &str) -> Result<Known> {
         let answer = self.get(base, "/loyal").await?;
-        let terms = self.check_terms(Terms::read(answer)?).await?;
+        let terms = self.check_terms(self.preferred(Terms::read(answer)?)?).await?;
         Ok(Known { base: base.into(), terms: Arc::new(terms) })
+    }
+
+    fn preferred(&self, mut terms: Terms) -> Result<Terms> {
+        if let Some(scheme) = self.inner.settings.scheme {
+            terms.prefer(scheme)?;
+        }
+        Ok(terms)
     }
 
     async fn adopt_terms(&self, before: &Known, terms: Terms) -> Result<()> {
@@ -513,6 +531,7 @@ fn is_for(pending: &Pending, ask: &Ask, credential: B256, now: u64) -> bool {
         && invocation.requestHash == ask.request.hash(pending.salt)
         && invocation.deadline >= now
         && pending.payment.accepted.pay_to == ask.known.terms.requirements.pay_to
+        && pending.payment.accepted.amount <= ask.known.terms.requirements.amount
 }
 
 async fn read_body(body: outbound::Reply) -> Result<Bytes, String> {

@@ -4,6 +4,7 @@
 //! [`crate::view`] knows of the chain and [`crate::books`] of earlier invocations.
 
 mod offer;
+mod refund;
 mod refused;
 mod relay;
 mod showing;
@@ -297,14 +298,23 @@ impl Gate {
             Means::Channel(batch) => {
                 let deposit =
                     batch.deposit.as_ref().ok_or_else(|| Error::Refused("no deposit".to_owned()))?;
-                let transaction = relay.deposit(&batch.channel_config, deposit)?;
+                let sent = relay.deposit(&batch.channel_config, deposit);
                 let escrow = self.view.read_escrow(batch.voucher.channel_id)?;
-                if escrow.balance < batch.voucher.max_claimable_amount {
-                    return Err(Error::Refused("the deposit does not carry the voucher".to_owned()));
+                match sent {
+                    Ok(transaction) if escrow.balance >= batch.voucher.max_claimable_amount => {
+                        Ok(Some(transaction))
+                    }
+                    // It had been sent before, and is there now.
+                    Err(_) if escrow.balance >= batch.voucher.max_claimable_amount => Ok(None),
+                    Ok(_) => Err(Error::Refused("the deposit does not carry the voucher".to_owned())),
+                    Err(error) => Err(error),
                 }
-                Ok(Some(transaction))
             }
-            Means::Transfer(exact) => relay.transfer(self.view.hosting().asset, exact).map(Some),
+            Means::Transfer(exact) if self.is_used(exact)? && self.was_brought(exact)? => Ok(None),
+            Means::Transfer(exact) => match relay.transfer(self.view.hosting().asset, exact) {
+                Err(_) if self.was_brought(exact)? => Ok(None),
+                sent => sent.map(Some),
+            },
         }
     }
 
@@ -458,7 +468,8 @@ impl Admitted {
             }
             Means::Transfer(exact) => {
                 let transaction = shown.transaction();
-                (exact.authorization.value, Paid::Transfer(transaction.unwrap_or_default()))
+                let paid = Paid::Transfer(transaction.unwrap_or_default(), shown.builder);
+                (exact.authorization.value, paid)
             }
         };
         let now = gate.now();
@@ -490,14 +501,17 @@ impl Admitted {
         Ok(Settled { receipt: gate.handed(receipt), payment })
     }
 
-    /// Keeps the reply for a caller that lost it on the way.
+    /// Keeps the reply for a caller that lost it on the way. Whoever asks again before it is kept, or until this is dropped, is
+    /// told to wait.
     pub fn keeper(&self) -> ReplyKeeper {
-        ReplyKeeper { gate: Arc::clone(&self.gate), invocation: self.shown.invocation_id }
+        let invocation = self.shown.invocation_id;
+        self.gate.books.note_keeping(invocation, true);
+        ReplyKeeper { gate: Arc::clone(&self.gate), invocation }
     }
 }
 
 /// Keeps a reply, once it is whole.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct ReplyKeeper {
     gate: Arc<Gate>,
     invocation: B256,
@@ -507,6 +521,12 @@ impl ReplyKeeper {
     /// Keeps it.
     pub fn keep(&self, reply: Bytes) {
         self.gate.books.keep_reply(self.invocation, reply);
+    }
+}
+
+impl Drop for ReplyKeeper {
+    fn drop(&mut self) {
+        self.gate.books.note_keeping(self.invocation, false);
     }
 }
 
@@ -559,8 +579,11 @@ impl Gate {
             return Err(Refused::of(Refusal::InvocationSignature));
         }
         let receipt = self.handed(kept.receipt);
+        // Asked before the reply is looked for: it may come in between.
+        let is_coming = self.books.is_keeping(shown.invocation_id);
         match self.books.reply(shown.invocation_id) {
             Some(reply) => Ok(Some(Outcome::Again { reply, receipt })),
+            None if is_coming => Err(Refused::channel_busy()),
             None => Err(Refused::reply_gone(receipt)),
         }
     }

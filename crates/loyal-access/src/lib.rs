@@ -4,6 +4,7 @@ pub mod admission;
 pub mod application;
 pub mod books;
 pub mod caller;
+pub mod customer;
 mod digest;
 pub mod document;
 mod error;
@@ -22,6 +23,7 @@ pub mod view;
 pub mod wallet;
 
 pub use caller::{Answer, Caller};
+pub use customer::Customer;
 pub use error::{Error, Result};
 pub use gate::Gate;
 pub use wallet::Wallet;

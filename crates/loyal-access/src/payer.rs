@@ -8,15 +8,19 @@ use loyal_protocol::{Client, Key, message, signature};
 use crate::admission::Domains;
 use crate::document::{CredentialFile, SignedInvocation};
 use crate::payment::{
-    BatchKind, BatchPayment, Deposit, DepositAuthorization, Erc3009, Payment, PaymentPayload, Requirements,
-    SignedVoucher, VERSION, VoucherState,
+    BatchKind, BatchPayment, Deposit, DepositAuthorization, Erc3009, ExactPayment, Payment, PaymentPayload,
+    Requirements, SignedVoucher, TransferAuthorization, VERSION, VoucherState,
 };
 use crate::terms::Terms;
-use crate::wallet::{Account, Pending};
+use crate::wallet::{Account, Invoked, Pending, Transfer};
 use crate::{Error, Result};
 
 sol! {
     struct ReceiveWithAuthorization {
+        address from; address to; uint256 value; uint256 validAfter; uint256 validBefore; bytes32 nonce;
+    }
+
+    struct TransferWithAuthorization {
         address from; address to; uint256 value; uint256 validAfter; uint256 validBefore; bytes32 nonce;
     }
 
@@ -27,6 +31,8 @@ sol! {
 
 /// How long an open deposit must still be good to be sent again, in seconds.
 const DEPOSIT_REST: u64 = 30;
+/// A transfer is good from so many seconds ago on.
+const CLOCKS_DIFFER: u64 = 600;
 /// The least time an authorization of a deposit is good for, in seconds.
 const DEPOSIT_TIME_MIN: u64 = 300;
 
@@ -145,12 +151,85 @@ impl Payer {
         }
     }
 
+    /// Signs a voucher.
+    pub(crate) fn sign_voucher(&self, voucher: &Voucher) -> alloy_primitives::Bytes {
+        self.key.sign_message(voucher, &self.domains.channel)
+    }
+
+    /// Signs an invocation and the transfer that pays for it; `nonce` names the transfer.
+    pub(crate) fn promise(&self, order: &Order<'_>, lane: u32, nonce: B256) -> Transfer {
+        let requirements = &order.terms.requirements;
+        let now = order.now_millis / 1_000;
+        let invocation = message::Invocation {
+            credentialId: order.credential,
+            hostingId: order.terms.info.hosting_id,
+            version: order.terms.info.version,
+            channelId: nonce,
+            nonce: order.now_millis.max(1),
+            requestHash: order.request,
+            amountMax: requirements.amount,
+            deadline: now + requirements.max_timeout_seconds,
+        };
+        let invocation = SignedInvocation::sign(invocation, &self.key, &self.domains.loyal);
+        let invoked = Invoked { id: invocation.id(&self.domains.loyal), invocation, salt: order.salt };
+        Transfer {
+            payee: payee_of(order.terms),
+            lane,
+            request: B256::ZERO,
+            payment: exact(&self.key, requirements, nonce, now),
+            header: None,
+            invocation: Some(invoked),
+        }
+    }
+
     /// Whether a voucher that a host shows was signed by this payer.
     pub(crate) fn has_signed(&self, channel: B256, state: &VoucherState) -> bool {
         let voucher = Voucher { channelId: channel, maxClaimableAmount: state.signed_max_claimable };
         let digest = message::digest(&voucher, &self.domains.channel);
         signature::signer_of(digest, &state.signature) == Some(self.address())
     }
+}
+
+/// What transfers to a hosting are filed under.
+pub(crate) fn payee_of(terms: &Terms) -> String {
+    format!("hosting {}", terms.info.hosting_id)
+}
+
+/// Signs a transfer as somebody asks for it.
+pub(crate) fn exact(key: &Key, requirements: &Requirements, nonce: B256, now: u64) -> PaymentPayload {
+    let authorization = TransferAuthorization {
+        from: key.address(),
+        to: requirements.pay_to,
+        value: requirements.amount,
+        // What the standard's own clients sign: clocks differ.
+        valid_after: now.saturating_sub(CLOCKS_DIFFER),
+        valid_before: now + requirements.max_timeout_seconds,
+        nonce,
+    };
+    let typed = TransferWithAuthorization {
+        from: authorization.from,
+        to: authorization.to,
+        value: U256::from(authorization.value),
+        validAfter: U256::from(authorization.valid_after),
+        validBefore: U256::from(authorization.valid_before),
+        nonce,
+    };
+    let signature = key.sign_message(&typed, &requirements.asset_domain());
+    PaymentPayload {
+        x402_version: VERSION,
+        accepted: requirements.clone(),
+        payload: Payment::Exact(ExactPayment { signature, authorization }),
+    }
+}
+
+/// Whether a transfer that was signed was made.
+pub(crate) fn is_made(client: &Client, transfer: &Transfer) -> Result<bool> {
+    let Some(exact) = transfer.exact() else { return Ok(false) };
+    let call = Authorizations::authorizationStateCall {
+        authorizer: exact.authorization.from,
+        nonce: exact.authorization.nonce,
+    };
+    Ok(client.call(transfer.asset(), &call)?)
 }
 
 /// Whether a deposit that was signed can still be put into its channel, and for long enough to be sent again.

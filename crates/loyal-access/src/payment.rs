@@ -16,6 +16,26 @@ pub const VERSION: u32 = 2;
 pub const BATCH: &str = "batch-settlement";
 /// One transaction for each invocation (ERC-3009).
 pub const EXACT: &str = "exact";
+/// A way to pay that a caller may wish for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// [`BATCH`].
+    Batch,
+    /// [`EXACT`].
+    Exact,
+}
+
+impl Scheme {
+    /// Its name in the standard.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Batch => BATCH,
+            Self::Exact => EXACT,
+        }
+    }
+}
+
 /// Headers of x402's HTTP transport, and ours.
 pub const PAYMENT_REQUIRED: &str = "payment-required";
 /// What a caller pays with.
@@ -31,6 +51,10 @@ pub mod code {
     pub const CHANNEL_BUSY: &str = "invalid_batch_settlement_evm_channel_busy";
     /// No deposit is in the channel.
     pub const CHANNEL_NOT_FOUND: &str = "invalid_batch_settlement_evm_channel_not_found";
+    /// Nothing is left to be given back.
+    pub const REFUND_NO_BALANCE: &str = "invalid_batch_settlement_evm_refund_no_balance";
+    /// The part that is asked for back is none, or too small.
+    pub const REFUND_AMOUNT_INVALID: &str = "invalid_batch_settlement_evm_refund_amount_invalid";
     /// The voucher goes beyond the deposit.
     pub const EXCEEDS_BALANCE: &str = "invalid_batch_settlement_evm_cumulative_exceeds_balance";
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use alloy_primitives::{Address, B256, U256};
 use alloy_sol_types::sol;
 use loyal_protocol::contracts::{InvocationChannel, RevenueRouter};
-use loyal_protocol::{Step, Walk, channel, message};
+use loyal_protocol::{Asset, Step, Walk, channel, message};
 
 use crate::Result;
 use crate::books::Account;
@@ -76,11 +76,7 @@ pub fn redeem(walk: &mut Walk<'_>, gate: &Gate, owed: &[Owed]) -> Result<()> {
     let at = gate.view().at();
     for batch in owed.chunks(BATCH_MAX) {
         let total = batch.iter().fold(0_u128, |sum, owed| sum.saturating_add(owed.amount));
-        let (voucher_claims, authorizer_signature) = signed_batch(gate, batch);
-        let call = InvocationChannel::claimWithSignatureCall {
-            voucherClaims: voucher_claims,
-            authorizerSignature: authorizer_signature,
-        };
+        let call = claim(gate, batch);
         let says = format!("redeem {total} base units from {} channels", batch.len());
         walk.take(Step::new(says, at.channel, &call, VOUCHER_GAS * batch.len() as u64))?;
         for owed in batch {
@@ -92,6 +88,29 @@ pub fn redeem(walk: &mut Walk<'_>, gate: &Gate, owed: &[Owed]) -> Result<()> {
         collect(walk, gate, builder, till)?;
     }
     Ok(())
+}
+
+/// Tills of this hosting in which something waits, and whose builder's each is: what was paid by transfers, and what was
+/// redeemed before the host was cut short. Less than an invocation's price is left there: anybody may send a till a unit, and
+/// each collection costs the host a transaction.
+///
+/// # Errors
+/// The chain's.
+pub fn uncollected(gate: &Gate) -> Result<Vec<(Address, Address)>> {
+    let (client, at, hosting) = (gate.view().client(), gate.view().at(), gate.view().hosting());
+    let least = U256::from(gate.settings().price.ceiling);
+    let mut found = Vec::new();
+    for builder in gate.books().builders() {
+        let call = RevenueRouter::tillOfCall { hostingId: U256::from(hosting.id), builder };
+        let till = client.call(at.router, &call)?;
+        let call = InvocationChannel::receiversCall { receiver: till, token: hosting.asset };
+        let receiver = client.call(at.channel, &call)?;
+        let held = Asset::read(client, hosting.asset)?.balance(client, till)?;
+        if receiver.totalClaimed > receiver.totalSettled || held >= least {
+            found.push((builder, till));
+        }
+    }
+    Ok(found)
 }
 
 /// Moves what was redeemed into a till, and divides it.
@@ -108,10 +127,8 @@ pub fn collect(walk: &mut Walk<'_>, gate: &Gate, builder: Address, till: Address
     Ok(())
 }
 
-fn signed_batch(
-    gate: &Gate,
-    batch: &[Owed],
-) -> (Vec<InvocationChannel::VoucherClaim>, alloy_primitives::Bytes) {
+/// The call that redeems some channels, under the hosting's signature.
+pub(crate) fn claim(gate: &Gate, batch: &[Owed]) -> InvocationChannel::claimWithSignatureCall {
     let entry = |owed: &Owed| ClaimEntry {
         channelId: owed.channel,
         maxClaimableAmount: owed.account.voucher.max_claimable_amount,
@@ -127,5 +144,8 @@ fn signed_batch(
         signature: owed.account.voucher.signature.clone(),
         totalClaimed: owed.total,
     });
-    (claims.collect(), signature)
+    InvocationChannel::claimWithSignatureCall {
+        voucherClaims: claims.collect(),
+        authorizerSignature: signature,
+    }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::document::{CredentialFile, decimal};
-use crate::payment::{BATCH, PaymentRequired, Requirements};
+use crate::payment::{BATCH, EXACT, PaymentRequired, Requirements, Scheme};
 use crate::{Error, Result};
 
 /// States of a hosting and its levels, as the contracts number them.
@@ -67,8 +67,10 @@ pub struct Price {
 pub struct Terms {
     /// What it says of itself.
     pub info: Info,
-    /// How it is paid by vouchers.
+    /// How it is paid: by vouchers where it takes them, else by a transfer for each invocation.
     pub requirements: Requirements,
+    /// Other ways in which it is paid.
+    pub others: Vec<Requirements>,
 }
 
 impl Terms {
@@ -95,11 +97,48 @@ impl Terms {
     }
 
     fn of(info: Info, accepts: Vec<Requirements>) -> Result<Self> {
-        let requirements = accepts.into_iter().find(|requirements| requirements.scheme == BATCH);
-        let mut requirements = requirements.ok_or_else(|| misbehaved("takes no payment by vouchers"))?;
-        // Where one channel stands is no part of the terms.
-        (requirements.extra.channel_state, requirements.extra.voucher_state) = (None, None);
-        Ok(Self { info, requirements })
+        let known = |scheme: &str| [BATCH, EXACT].contains(&scheme);
+        let mut accepts: Vec<_> = accepts.into_iter().filter(|one| known(&one.scheme)).collect();
+        accepts.sort_by_key(|one| one.scheme != BATCH);
+        for one in &mut accepts {
+            // Where one channel stands is no part of the terms.
+            (one.extra.channel_state, one.extra.voucher_state) = (None, None);
+        }
+        if accepts.is_empty() {
+            return Err(misbehaved("takes no payment by vouchers or by transfers"));
+        }
+        Ok(Self { info, requirements: accepts.remove(0), others: accepts })
+    }
+
+    /// Takes another way to pay.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] where the host does not take it.
+    pub fn prefer(&mut self, scheme: Scheme) -> Result<()> {
+        if self.requirements.scheme == scheme.name() {
+            return Ok(());
+        }
+        let other = self.others.iter_mut().find(|other| other.scheme == scheme.name());
+        let other = other.ok_or_else(|| {
+            Error::Refused(format!(
+                "the host is not paid by scheme {:?}: leave the choice to it",
+                scheme.name()
+            ))
+        })?;
+        std::mem::swap(&mut self.requirements, other);
+        Ok(())
+    }
+
+    /// Whether an invocation that was signed for these terms fits the others.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.info == other.info && self.requirements == other.requirements
+    }
+
+    /// Whether each invocation is paid by a transfer of its own.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.requirements.scheme == EXACT
     }
 
     /// Holds what a host says against the credential and the chain, before anything is signed for it. A host that does not
@@ -164,7 +203,7 @@ impl Terms {
                 "use the credential's collector of deposits",
                 info.authorization_collector == file.authorization_collector,
             ),
-            ("say who redeems", authorizer != Address::ZERO),
+            ("say who redeems", self.is_exact() || authorizer != Address::ZERO),
             ("let a payer have its rest within 7 days", delay <= WITHDRAW_DELAY_MAX),
         ] {
             if !is_so {

@@ -5,6 +5,7 @@
 
 mod book;
 mod journal;
+mod transfer;
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 pub use book::{Account, Book, Capped, Caps, Entry, Pending, Site, Spent};
 use journal::Journal;
+pub use transfer::{Invoked, Purchase, Transfer};
 
 use crate::document::{HandedReceipt, SignedInvocation};
 use crate::{Error, Result};
@@ -21,6 +23,7 @@ use crate::{Error, Result};
 /// Files of a wallet's folder.
 const JOURNAL: &str = "wallet.log";
 const RECEIPTS: &str = "receipts.log";
+const PURCHASES: &str = "purchases.log";
 const LOCK: &str = "lock";
 /// How long the journal grows before one line takes the place of all.
 const JOURNAL_BYTES_MAX: u64 = 4 << 20;
@@ -31,6 +34,7 @@ pub struct Wallet {
     folder: PathBuf,
     journal: Journal,
     receipts: Journal,
+    purchases: Journal,
     book: Book,
     _lock: File,
 }
@@ -74,8 +78,9 @@ impl Wallet {
         let path = folder.join(JOURNAL);
         let journal = Journal::open(&path, |line| take_line(&mut book, &path, line))?;
         let receipts = Journal::open_end(&folder.join(RECEIPTS))?;
+        let purchases = Journal::open_end(&folder.join(PURCHASES))?;
         journal::sync_folder(folder).map_err(|error| Error::file(folder, error))?;
-        Ok(Self { folder: folder.to_owned(), journal, receipts, book, _lock: lock })
+        Ok(Self { folder: folder.to_owned(), journal, receipts, purchases, book, _lock: lock })
     }
 
     /// What the wallet of a folder knows, also while another process has it open.
@@ -101,6 +106,27 @@ impl Wallet {
             let id = record.receipt.receipt.receipt.invocationId;
             if last.replace(id) == Some(id) { Ok(()) } else { each(record) }
         })
+    }
+
+    /// What was bought of servers that give no receipts, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::File`], and those of `each`.
+    pub fn purchases(folder: &Path, mut each: impl FnMut(Purchase) -> Result<()>) -> Result<()> {
+        let path = folder.join(PURCHASES);
+        journal::read(&path, |line| {
+            each(serde_json::from_str(line).map_err(|error| Error::file(&path, error))?)
+        })
+    }
+
+    /// Keeps what a server said of a payment.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub fn keep_purchase(&mut self, purchase: &Purchase) -> Result<()> {
+        let line =
+            serde_json::to_string(purchase).map_err(|error| Error::Wallet { why: error.to_string() })?;
+        self.purchases.append(&line)
     }
 
     /// Where it is.
@@ -168,6 +194,19 @@ impl Wallet {
         self.keep(record)?;
         let amount = record.receipt.receipt.receipt.amount;
         self.write(Entry::Settled { channel, amount, at: record.at })
+    }
+
+    /// Signs a transfer; it is on the disk when this returns, and may leave.
+    ///
+    /// # Errors
+    /// As [`Wallet::sign`].
+    pub fn promise(&mut self, transfer: Transfer, now: u64) -> Result<Transfer> {
+        let asset = transfer.asset();
+        self.book
+            .check_caps(asset, transfer.amount(), now)
+            .map_err(|capped| Error::Capped { asset, capped })?;
+        self.write(Entry::Promised { transfer: Box::new(transfer.clone()) })?;
+        Ok(transfer)
     }
 
     /// Keeps a receipt that something is wrong with: evidence.

@@ -121,6 +121,14 @@ pub struct Client {
     chain_id: u64,
     patience: Patience,
     nonces: Mutex<HashMap<Address, u64>>,
+    waiting: Mutex<HashMap<Address, Vec<Waiting>>>,
+}
+
+/// A transaction that was signed, and of which patience ended before it was in a block.
+#[derive(Debug, Clone)]
+struct Waiting {
+    nonce: u64,
+    raw: Bytes,
 }
 
 impl Client {
@@ -133,7 +141,7 @@ impl Client {
         let chain_id = found.to();
         match wanted {
             Some(wanted) if wanted != chain_id => Err(Failure::OtherChain { found: chain_id, wanted }),
-            _ => Ok(Self { rpc, chain_id, patience, nonces: Mutex::default() }),
+            _ => Ok(Self { rpc, chain_id, patience, nonces: Mutex::default(), waiting: Mutex::default() }),
         }
     }
 
@@ -224,15 +232,18 @@ impl Client {
     /// [`Failure::Pending`] where patience ended first.
     pub fn send_data(&self, key: &Key, to: TxKind, data: Bytes) -> Outcome<Mined> {
         let from = key.address();
+        self.bring_again(from)?;
         let cost = self.cost(from, to, &data)?;
-        let nonce = self.take_nonce(from)?;
         let fee = self.fee_max()?;
+        let tip = self.priority_fee()?.min(fee);
+        // Nothing is asked between taking a nonce and using it: one that is taken and not used holds up all that follow.
+        let nonce = self.take_nonce(from)?;
         let transaction = TxEip1559 {
             chain_id: self.chain_id,
             nonce,
             gas_limit: cost.gas,
             max_fee_per_gas: fee,
-            max_priority_fee_per_gas: self.priority_fee()?.min(fee),
+            max_priority_fee_per_gas: tip,
             to,
             input: data,
             ..Default::default()
@@ -241,11 +252,37 @@ impl Client {
         let signed = TxEnvelope::from(transaction.into_signed(signature));
         let (hash, raw) = (*signed.tx_hash(), Bytes::from(signed.encoded_2718()));
         let sent = self.bring(hash, from, nonce, &raw);
-        if sent.as_ref().is_err_and(|failure| !matches!(failure, Failure::Pending { .. })) {
-            // It will not run: the chain says which nonce is next. One that waits keeps its nonce.
-            self.forget_nonce(from);
+        match &sent {
+            Ok(_) => {}
+            // It keeps its nonce. Where it never arrived, all that follow would wait for it: its bytes go out again first.
+            Err(Failure::Pending { .. }) => {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                waiting.entry(from).or_default().push(Waiting { nonce, raw });
+            }
+            // It will not run: the chain says which nonce is next.
+            Err(_) => self.forget_nonce(from),
         }
         sent
+    }
+
+    /// Sends what waits once more, byte for byte: a chain that was away may never have heard of it.
+    fn bring_again(&self, account: Address) -> Outcome<()> {
+        let known = |waiting: &HashMap<Address, Vec<Waiting>>| waiting.get(&account).cloned();
+        let Some(all) = known(&self.waiting.lock().unwrap_or_else(PoisonError::into_inner)) else {
+            return Ok(());
+        };
+        let next: U64 = self.ask("eth_getTransactionCount", json!([account, "latest"]))?;
+        for one in all.iter().filter(|one| one.nonce >= next.to::<u64>()) {
+            // One that is there already is refused, and that is as good.
+            let _ = self.rpc.request("eth_sendRawTransaction", json!([one.raw]));
+        }
+        let next: U64 = self.ask("eth_getTransactionCount", json!([account, "latest"]))?;
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(left) = waiting.get_mut(&account) {
+            left.retain(|one| one.nonce >= next.to::<u64>());
+        }
+        waiting.retain(|_, left| !left.is_empty());
+        Ok(())
     }
 
     /// Waits until no transaction of an account is under way.
@@ -253,6 +290,7 @@ impl Client {
     /// # Errors
     /// The endpoint's, and [`Failure::Waiting`] where patience ended first.
     pub fn settle(&self, account: Address) -> Outcome<()> {
+        self.bring_again(account)?;
         for attempt in 0..self.patience.attempts_max {
             if attempt > 0 {
                 std::thread::sleep(self.patience.pause);

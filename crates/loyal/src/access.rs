@@ -9,6 +9,7 @@ use anyhow::{Context as _, ensure};
 use clap::Subcommand;
 use loyal_access::caller::{Caller, Seams, Settings};
 use loyal_access::document::{self, CredentialFile};
+use loyal_access::payment::Scheme;
 use loyal_access::wallet::Wallet;
 use loyal_protocol::{Asset, Client, Key};
 
@@ -17,6 +18,7 @@ use crate::site::Site;
 
 mod ask;
 mod cap;
+mod fetch;
 mod proxy;
 mod request;
 mod show;
@@ -36,6 +38,8 @@ pub(crate) enum Verb {
     Ask(ask::Args),
     /// Run a server on this machine that pays for whatever program of OpenAI's API is pointed at it.
     Proxy(proxy::Args),
+    /// Pay any server of x402 for one answer: without a credential, within a cap, and without a receipt.
+    Fetch(fetch::Args),
     /// Bound what is spent: for a request, in an hour, in a day.
     Cap(cap::Args),
     /// Get back what is in the wallet's channels and was not spent.
@@ -76,6 +80,15 @@ pub(crate) struct Opening {
     /// Where the host answers, up to and with /v1; the credential's hosts in their order unless given.
     #[arg(long, value_name = "URL")]
     host: Option<String>,
+    /// How to pay: batch-settlement, many answers by one channel, or exact, a transaction for each [default: the host's favourite]
+    #[arg(long, value_name = "SCHEME", value_parser = scheme)]
+    scheme: Option<Scheme>,
+}
+
+fn scheme(name: &str) -> Result<Scheme, String> {
+    let known = [Scheme::Batch, Scheme::Exact];
+    let found = known.into_iter().find(|scheme| scheme.name() == name);
+    found.ok_or_else(|| format!("{name:?} is neither {:?} nor {:?}", known[0].name(), known[1].name()))
 }
 
 /// Does it.
@@ -85,6 +98,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Show(args) => show::run(&args),
         Verb::Ask(args) => ask::run(&args),
         Verb::Proxy(args) => proxy::run(&args),
+        Verb::Fetch(args) => fetch::run(&args),
         Verb::Cap(args) => cap::run(&args),
         Verb::Withdraw(args) => withdraw::run(&args),
         Verb::Forgive(args) => cap::forgive(&args),
@@ -134,7 +148,7 @@ impl Opening {
         let client = Arc::new(self.site.client_at(&file.chain_urls, file.chain_id)?);
         let key = self.holder.key(&self.site)?;
         let seams = Seams { client: client.clone(), clock: Arc::new(SystemClock), seed: rand::random() };
-        let mut settings = Settings { host: self.host.clone(), ..Settings::default() };
+        let mut settings = Settings { host: self.host.clone(), scheme: self.scheme, ..Settings::default() };
         more(&mut settings);
         Ok((Caller::new(file, key, self.wallet.open()?, seams, settings)?, client))
     }

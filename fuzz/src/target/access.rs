@@ -1,8 +1,9 @@
-//! Documents of callers and hosts: credentials, receipts, proofs, terms, wallets.
+//! Documents of callers and hosts: credentials, receipts, proofs, terms, payments, requests, wallets.
 
 use alloy_primitives::{Address, B256, U256};
 use loyal_access::document::{self, CredentialFile, SignedCredential};
-use loyal_access::payment::PaymentRequired;
+use loyal_access::payment::{PaymentPayload, PaymentRequired};
+use loyal_access::request::Request;
 use loyal_access::terms::Terms;
 use loyal_access::verification::Verification;
 use loyal_access::wallet::{Caps, Entry, Wallet};
@@ -46,6 +47,37 @@ pub(super) const PAYMENT_REQUIRED: Target = Target {
     ],
     mend: None,
     make: Some(make_required),
+    held_bytes_base: HELD_BYTES_BASE,
+};
+
+pub(super) const PAYMENT: Target = Target {
+    name: "payment",
+    run: payment,
+    dictionary: &[
+        "x402Version",
+        "accepted",
+        "payload",
+        "type",
+        "deposit",
+        "voucher",
+        "refund",
+        "channelConfig",
+        "erc3009Authorization",
+        "authorization",
+        "batch-settlement",
+        "exact",
+    ],
+    mend: None,
+    make: Some(make_payment),
+    held_bytes_base: HELD_BYTES_BASE,
+};
+
+pub(super) const INVOCATION_BODY: Target = Target {
+    name: "invocation_body",
+    run: invocation_body,
+    dictionary: &["messages", "role", "user", "content", "prompt", "input", "type", "text", "n", "stream"],
+    mend: None,
+    make: Some(make_body),
     held_bytes_base: HELD_BYTES_BASE,
 };
 
@@ -126,6 +158,48 @@ fn make_required() -> Vec<u8> {
         "price":{{"perCall":"1","perThousandIn":"2","perThousandOut":"3"}}}}}}}}}}"#
     )
     .into_bytes()
+}
+
+fn payment(bytes: &[u8]) -> Result<(), String> {
+    let payment: PaymentPayload = document::read("the payment", bytes).map_err(|error| error.to_string())?;
+    let header = document::header(&payment);
+    if header.len() <= document::HEADER_BYTES_MAX {
+        let again: PaymentPayload =
+            document::read_header("the payment", header.as_bytes()).map_err(|error| error.to_string())?;
+        assert_eq!(again, payment, "what was written reads differently");
+    }
+    Ok(())
+}
+
+/// A deposit with its voucher: the payment with the most parts.
+fn make_payment() -> Vec<u8> {
+    let (hash, account, signature) =
+        (B256::repeat_byte(9), Address::repeat_byte(8), "0x".to_owned() + &"7f".repeat(65));
+    format!(
+        r#"{{"x402Version":2,"accepted":{{"scheme":"batch-settlement","network":"eip155:1","amount":"5","asset":"{account}",
+        "payTo":"{account}","maxTimeoutSeconds":60,"extra":{{"receiverAuthorizer":"{account}","withdrawDelay":900,"name":"Loyal",
+        "version":"1"}}}},"payload":{{"type":"deposit","channelConfig":{{"payer":"{account}","payerAuthorizer":"{account}",
+        "receiver":"{account}","receiverAuthorizer":"{account}","token":"{account}","withdrawDelay":900,"salt":"{hash}"}},
+        "voucher":{{"channelId":"{hash}","maxClaimableAmount":"5","signature":"{signature}"}},
+        "deposit":{{"amount":"50","authorization":{{"erc3009Authorization":{{"validAfter":"0","validBefore":"99","salt":"{hash}",
+        "signature":"{signature}"}}}}}}}}}}"#
+    )
+    .into_bytes()
+}
+
+fn invocation_body(bytes: &[u8]) -> Result<(), String> {
+    let request = Request::read(bytes).map_err(|error| error.to_string())?;
+    // What a host hashes is what its engine is given: the body, written anew.
+    let again = Request::read(request.body().to_string().as_bytes()).map_err(|error| error.to_string())?;
+    let salt = B256::repeat_byte(5);
+    assert_eq!(again.hash(salt), request.hash(salt), "the body that is passed on has another hash");
+    Ok(())
+}
+
+fn make_body() -> Vec<u8> {
+    br#"{"model":"m","messages":[{"role":"system","content":"be brief"},{"role":"user","content":[{"type":"text","text":"Hi"}]}],
+    "temperature":0.5,"max_tokens":8,"stop":["a","b"],"stream":true}"#
+        .to_vec()
 }
 
 fn wallet(bytes: &[u8]) -> Result<(), String> {

@@ -1,7 +1,7 @@
 //! The books in memory: what every record adds up to.
 
 use std::collections::btree_map::Entry as Place;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -49,6 +49,9 @@ pub(super) struct Answered {
     pub(super) voucher: Option<SignedVoucher>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) transfer: Option<B256>,
+    /// Who brought an invocation that a transfer paid; a channel says it for its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) builder: Option<Address>,
     #[serde(skip)]
     pub(super) credential: Option<Arc<SignedCredential>>,
     #[serde(skip)]
@@ -61,7 +64,11 @@ impl Record {
             Paid::Voucher { terms, builder, voucher } => {
                 (Some((*builder, terms.clone())), Some(voucher.clone()), None)
             }
-            Paid::Transfer(hash) => (None, None, Some(*hash)),
+            Paid::Transfer(hash, _) => (None, None, Some(*hash)),
+        };
+        let builder = match answer.paid {
+            Paid::Transfer(_, builder) => Some(builder).filter(|builder| !builder.is_zero()),
+            Paid::Voucher { .. } => None,
         };
         Answered {
             id,
@@ -72,6 +79,7 @@ impl Record {
             params_hash: answer.asked.1,
             voucher,
             transfer,
+            builder,
             credential: Some(Arc::clone(&answer.credential)),
             terms,
         }
@@ -209,6 +217,9 @@ pub(super) struct Snapshot {
     accounts: Vec<(B256, Account)>,
     nonces: Vec<(B256, B256, u64)>,
     spendings: Vec<(B256, Spending)>,
+    /// Those who brought invocations that transfers paid.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    builders: BTreeSet<Address>,
 }
 
 const FORMAT: &str = "loyal-books";
@@ -221,6 +232,9 @@ pub(super) struct Sums {
     accounts: HashMap<B256, Account>,
     nonces: HashMap<(B256, B256), u64>,
     spendings: HashMap<B256, Spending>,
+    builders: BTreeSet<Address>,
+    /// Transfers that paid, by nonce; after a restart channels too, which are nobody's transfers.
+    paid: HashSet<B256>,
     epochs: BTreeMap<u32, Epoch>,
     last_at: u64,
     closed_below: u32,
@@ -242,6 +256,8 @@ impl Sums {
             accounts: HashMap::new(),
             nonces: HashMap::new(),
             spendings: HashMap::new(),
+            builders: BTreeSet::new(),
+            paid: HashSet::new(),
             epochs: BTreeMap::new(),
             last_at: 0,
             closed_below: 0,
@@ -284,6 +300,8 @@ impl Sums {
             .map(|(credential, channel, nonce)| ((credential, channel), nonce))
             .collect();
         self.spendings = snapshot.spendings.into_iter().collect();
+        self.builders = snapshot.builders;
+        self.paid = self.nonces.keys().map(|(_, channel)| *channel).collect();
         Ok(())
     }
 
@@ -308,6 +326,7 @@ impl Sums {
                 .filter(|(_, spending)| alive(spending))
                 .map(|(&id, &s)| (id, s))
                 .collect(),
+            builders: self.builders.clone(),
         }
     }
 
@@ -407,6 +426,10 @@ impl Sums {
         spending.amount = spending.amount.saturating_add(receipt.amount);
         spending.ends =
             answered.credential.as_ref().map_or(spending.ends, |signed| signed.credential.expiresAt);
+        self.builders.extend(answered.builder);
+        if answered.transfer.is_some() {
+            self.paid.insert(invocation.channelId);
+        }
         let Some(voucher) = answered.voucher.clone() else { return };
         match self.accounts.get_mut(&invocation.channelId) {
             Some(account) => {
@@ -426,6 +449,9 @@ impl Sums {
 
     pub(super) fn hindrance(&self, wanted: &Reservation, caps: &Caps) -> Option<Hindrance> {
         if self.nonces.get(&(wanted.credential, wanted.channel)).is_some_and(|&last| wanted.nonce <= last) {
+            return Some(Hindrance::Nonce);
+        }
+        if wanted.charged.is_none() && self.has_paid(wanted.channel) {
             return Some(Hindrance::Nonce);
         }
         let spent = self.spendings.get(&wanted.credential).copied().unwrap_or_default();
@@ -466,6 +492,14 @@ impl Sums {
         Ok(())
     }
 
+    pub(super) fn hold(&mut self, channel: B256) -> bool {
+        self.busy.insert(channel)
+    }
+
+    pub(super) fn let_go(&mut self, channel: B256) {
+        self.busy.remove(&channel);
+    }
+
     pub(super) fn release(&mut self, reservation: &Reservation) {
         if !self.busy.remove(&reservation.channel) {
             return;
@@ -495,6 +529,18 @@ impl Sums {
         let mut all: Vec<_> = self.accounts.iter().map(|(&id, account)| (id, account.clone())).collect();
         all.sort_by_key(|(id, _)| *id);
         all
+    }
+
+    pub(super) fn builders(&self) -> Vec<Address> {
+        let of_channels = self.accounts.values().map(|account| account.builder);
+        let all: BTreeSet<Address> =
+            of_channels.chain(self.builders.iter().copied()).chain([Address::ZERO]).collect();
+        all.into_iter().collect()
+    }
+
+    /// Whether a transfer, by its nonce, paid for an answer already.
+    pub(super) fn has_paid(&self, transfer: B256) -> bool {
+        self.paid.contains(&transfer)
     }
 
     pub(super) fn next_seq(&self, epoch: u32) -> u32 {

@@ -6,12 +6,13 @@ use crate::admission::Domains;
 use crate::document::HandedReceipt;
 use crate::payment::Settlement;
 use crate::request::response_hash;
-use crate::wallet::{Account, Pending};
+use crate::wallet::Pending;
 
 /// What a receipt is held against.
 pub(super) struct Audit<'a> {
     pub(super) pending: &'a Pending,
-    pub(super) account: &'a Account,
+    /// What was charged on the channel before.
+    pub(super) charged: u128,
     pub(super) level: &'a str,
     /// Who signed for the hosting at the receipt's time.
     pub(super) signer: Address,
@@ -29,7 +30,7 @@ impl Audit<'_> {
     ) -> Option<String> {
         let (receipt, pending) = (&handed.receipt.receipt, self.pending);
         let asked = &pending.invocation.invocation;
-        let charged = self.account.charged;
+        let charged = self.charged;
         let is_answer = |text: &str| receipt.responseHash == response_hash(pending.salt, text);
         let facts = [
             (

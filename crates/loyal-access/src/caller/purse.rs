@@ -5,10 +5,11 @@ use loyal_protocol::contracts::InvocationChannel;
 use loyal_protocol::{Client, Outcome, Step, Walk, channel};
 
 use super::audit::Audit;
-use super::{Ask, Caller, Inner};
+use super::transfers::check_room;
+use super::{Ask, Caller, Inner, Known};
 use crate::document::{CredentialFile, HandedReceipt};
 use crate::payer::{self, Order};
-use crate::payment::{BATCH, ChannelTerms, Deposit, PaymentRequired, Settlement};
+use crate::payment::{BATCH, ChannelTerms, Deposit, Payment, PaymentRequired, Settlement};
 use crate::terms::{self, escrow};
 use crate::wallet::{Account, Book, Entry, Pending, Record, Site, Wallet};
 use crate::{Error, Result};
@@ -84,11 +85,8 @@ impl Caller {
             let amount = terms.requirements.amount;
             let (now, now_millis) = (inner.now(), inner.now_millis());
             let account = inner.wallet().account(channel)?.clone();
-            inner
-                .wallet()
-                .book()
-                .check_caps(account.asset(), amount, now)
-                .map_err(|capped| Error::Capped { asset: account.asset(), capped })?;
+            inner.sweep()?;
+            check_room(&inner.wallet(), account.asset(), amount, now)?;
             let deposit = inner.deposit(&terms.requirements, channel, account)?;
             inner.wallet().sign(channel, amount, now, |account| {
                 let credential = inner.credential;
@@ -104,39 +102,24 @@ impl Caller {
         &self,
         ask: &Ask,
         pending: &Pending,
-        (handed, settlement): (&HandedReceipt, Option<&Settlement>),
+        found: (&HandedReceipt, Option<&Settlement>),
         text: Option<&str>,
     ) -> Result<Record> {
-        let (known, channel, pending) = (ask.known.clone(), ask.channel, pending.clone());
-        let (handed, settlement, text) = (handed.clone(), settlement.cloned(), text.map(str::to_owned));
-        let lane = ask.lane.clone();
+        let (pending, text) = (pending.clone(), text.map(str::to_owned));
+        let found = (found.0.clone(), found.1.cloned());
+        let (known, channel, lane) = (ask.known.clone(), ask.channel, ask.lane.clone());
         self.block(move |inner| {
             let _lane = lane;
-            let account = inner.wallet().account(channel)?.clone();
-            let signer = inner.signer_of(&known, &handed)?;
-            let info = &known.terms.info;
-            let audit = Audit {
-                pending: &pending,
-                account: &account,
-                level: &info.level,
-                signer,
-                text: text.as_deref(),
-            };
-            let fault = audit.fault_of(&handed, settlement.as_ref(), &inner.payer.domains);
-            let record = Record {
-                at: inner.now(),
-                host: known.base.to_string(),
-                asset: account.asset(),
-                invocation: pending.invocation.clone(),
-                salt: pending.salt,
-                receipt: handed,
-                is_answer_seen: text.is_some(),
-                fault: fault.clone(),
-            };
-            if let Some(why) = fault {
+            if matches!(pending.payment.payload, Payment::Exact(_)) {
+                let record = inner.audited(&known, &pending, (&found.0, found.1.as_ref()), (0, text))?;
                 inner.wallet().keep(&record)?;
-                return Err(inner.fault(&info.hosting_id.to_string(), why)?);
+                let transfer = pending.invocation.invocation.channelId;
+                inner.wallet().write(Entry::Paid { transfer, at: record.at })?;
+                return Ok(record);
             }
+            let account = inner.wallet().account(channel)?.clone();
+            let record =
+                inner.audited(&known, &pending, (&found.0, found.1.as_ref()), (account.charged, text))?;
             inner.wallet().settle(channel, &record)?;
             if account.deposit.is_some() {
                 // What the chain does not say now it says before the next deposit.
@@ -149,19 +132,15 @@ impl Caller {
 
     /// Finds out what became of an invocation whose answer did not come.
     pub(super) async fn resolve(&self, ask: &Ask, pending: &Pending) -> Result<()> {
-        let channel = ask.channel;
-        match self.receipt_at_host(ask, pending).await? {
+        match self.receipt_at_host(&ask.known, pending).await? {
             Some(handed) => self.settle(ask, pending, (&handed, None), None).await.map(drop),
-            None => {
-                self.block(move |inner| inner.wallet().write(Entry::Dropped { channel, is_refused: false }))
-                    .await
-            }
+            None => self.drop_pending(ask, false).await,
         }
     }
 
-    async fn receipt_at_host(&self, ask: &Ask, pending: &Pending) -> Result<Option<HandedReceipt>> {
+    async fn receipt_at_host(&self, known: &Known, pending: &Pending) -> Result<Option<HandedReceipt>> {
         let path = format!("/receipts/{}", pending.id);
-        match self.get(&ask.known.base, &path).await {
+        match self.get(&known.base, &path).await {
             Ok(mut answer) => serde_json::from_value(answer["receipt"].take()).map(Some).map_err(|error| {
                 Error::Misbehaved {
                     why: format!("the host answers with something that is no receipt: {error}"),
@@ -176,15 +155,16 @@ impl Caller {
     /// where something is open that explains it.
     pub(super) async fn correct(
         &self,
-        ask: &Ask,
-        _pending: &Pending,
+        (known, channel): (&Known, B256),
         required: &PaymentRequired,
     ) -> Result<()> {
         let Some(requirements) = required.accepts.iter().find(|accepted| accepted.scheme == BATCH) else {
             return Err(Error::Misbehaved { why: "the host corrects a payment it does not take".to_owned() });
         };
-        let (extra, channel) = (requirements.extra.clone(), ask.channel);
-        let hosting = ask.known.terms.info.hosting_id.to_string();
+        let extra = requirements.extra.clone();
+        let charged = extra.channel_state.map_or(0, |state| state.charged_cumulative_amount);
+        self.find_lost((known, channel), charged).await?;
+        let hosting = known.terms.info.hosting_id.to_string();
         self.block(move |inner| {
             let account = inner.wallet().account(channel)?.clone();
             let at = inner.now();
@@ -212,6 +192,26 @@ impl Caller {
         .await
     }
 
+    /// A host charged more than the wallet knows. Where an invocation had ended without a word, the host has a receipt of it,
+    /// or charged it and says nothing: then it is not paid any more.
+    async fn find_lost(&self, (known, channel): (&Known, B256), charged: u128) -> Result<()> {
+        let known = known.clone();
+        let account = self.block(move |inner| Ok(inner.wallet().account(channel)?.clone())).await?;
+        let Some(lost) = account.lost.filter(|_| charged > account.charged) else { return Ok(()) };
+        let handed = self.receipt_at_host(&known, &lost).await?;
+        self.block(move |inner| {
+            let Some(handed) = handed else {
+                let why = format!("the host charged invocation {} and has no receipt of it", lost.id);
+                return Err(inner.fault(&known.terms.info.hosting_id.to_string(), why)?);
+            };
+            let record = inner.audited(&known, &lost, (&handed, None), (account.charged, None))?;
+            let (amount, at) = (record.receipt.receipt.receipt.amount, record.at);
+            inner.wallet().keep(&record)?;
+            inner.wallet().write(Entry::Found { channel, amount, at })
+        })
+        .await
+    }
+
     /// Asks the chain what is in a channel.
     pub(super) async fn refresh(&self, channel: B256) -> Result<()> {
         self.block(move |inner| inner.refresh(channel).map(drop)).await
@@ -226,8 +226,40 @@ impl Inner {
         Ok(Error::Misbehaved { why: format!("{why}; hosting {hosting} is not paid any more") })
     }
 
+    /// A receipt that holds, as it is kept; one that does not is kept too, and its hosting is not paid any more.
+    fn audited(
+        &self,
+        known: &Known,
+        pending: &Pending,
+        (handed, settlement): (&HandedReceipt, Option<&Settlement>),
+        (charged, text): (u128, Option<String>),
+    ) -> Result<Record> {
+        let signer = self.signer_of(known, handed)?;
+        let info = &known.terms.info;
+        let text = text.as_deref();
+        let audit = Audit { pending, charged, level: &info.level, signer, text };
+        let fault = audit.fault_of(handed, settlement, &self.payer.domains);
+        let record = Record {
+            at: self.now(),
+            host: known.base.to_string(),
+            asset: pending.payment.accepted.asset,
+            invocation: pending.invocation.clone(),
+            salt: pending.salt,
+            receipt: handed.clone(),
+            is_answer_seen: text.is_some(),
+            fault: fault.clone(),
+        };
+        match fault {
+            Some(why) => {
+                self.wallet().keep(&record)?;
+                Err(self.fault(&info.hosting_id.to_string(), why)?)
+            }
+            None => Ok(record),
+        }
+    }
+
     /// What the chain says of a channel, written down.
-    fn refresh(&self, channel: B256) -> Result<Account> {
+    pub(super) fn refresh(&self, channel: B256) -> Result<Account> {
         let account = self.wallet().account(channel)?.clone();
         let (balance, claimed, withdraw_at) =
             chain_state(&self.seams.client, self.file.channel, channel, &account)?;
@@ -278,7 +310,7 @@ impl Inner {
     }
 
     /// Who signs for a hosting: the one known, or whom the chain names for the receipt's time.
-    fn signer_of(&self, known: &super::Known, handed: &HandedReceipt) -> Result<alloy_primitives::Address> {
+    fn signer_of(&self, known: &Known, handed: &HandedReceipt) -> Result<alloy_primitives::Address> {
         let info = &known.terms.info;
         if handed.receipt.signer(&self.payer.domains.loyal) == Some(info.signer) {
             return Ok(info.signer);

@@ -143,7 +143,7 @@ impl Gate {
     }
 
     /// The ways to pay, for invocations that a builder brings.
-    fn required(&self, builder: Address, error: Option<String>) -> Result<PaymentRequired> {
+    pub(super) fn required(&self, builder: Address, error: Option<String>) -> Result<PaymentRequired> {
         let hosting = self.view.hosting();
         let till = self.view.known(true).till(builder).map_err(|unknown| match unknown {
             crate::view::Unknown::Silent(failure) => Error::Chain(failure),

@@ -115,7 +115,7 @@ impl Gate {
             (payment::BATCH, Payment::Batch(batch)) => match (batch.kind, &batch.deposit) {
                 (BatchKind::Voucher, None) | (BatchKind::Deposit, Some(_)) => Ok(Means::Channel(batch)),
                 (BatchKind::Refund, _) => {
-                    Err("refunds are not given here; withdraw what is left (initiateWithdraw)".to_owned())
+                    Err("a refund is asked for without a body: by GET at this address".to_owned())
                 }
                 _ => Err("a payment of type deposit has a deposit, one of type voucher has none".to_owned()),
             },
@@ -179,7 +179,7 @@ pub(super) fn builder(headers: &HeaderMap) -> Result<Option<Address>, Box<Refuse
 }
 
 /// A header that must be there once.
-fn one<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a [u8], Box<Refused>> {
+pub(super) fn one<'a>(headers: &'a HeaderMap, name: &'static str) -> Result<&'a [u8], Box<Refused>> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => Ok(value.as_bytes()),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::document::{SignedInvocation, decimal};
 use crate::payment::{ChannelTerms, Deposit, PaymentPayload};
+use crate::wallet::Transfer;
 
 /// Seconds in the windows that caps speak of.
 const HOUR: u64 = 3_600;
@@ -116,6 +117,9 @@ pub struct Account {
     pub without_receipt: u32,
     /// The invocation that has not ended.
     pub pending: Option<Pending>,
+    /// The newest invocation that ended without a word of its host: where it is charged after all, its receipt is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<Box<Pending>>,
     /// A deposit that was signed, and is not known to be in the channel.
     pub deposit: Option<Deposit>,
     /// When the rest may be taken out; zero where it was not asked for.
@@ -153,6 +157,9 @@ pub struct Book {
     pub spent: BTreeMap<Address, Spent>,
     /// Its channels, by id.
     pub channels: BTreeMap<B256, Account>,
+    /// Transfers that may still be made, by nonce.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub transfers: BTreeMap<B256, Transfer>,
     /// Hostings that are not paid any more, and why.
     pub faults: BTreeMap<String, String>,
 }
@@ -222,6 +229,33 @@ pub enum Entry {
         ceiling: u128,
         /// When.
         at: u64,
+    },
+    /// The receipt of an invocation that had ended without a word of its host.
+    Found {
+        /// The channel.
+        channel: B256,
+        /// What it cost.
+        #[serde(with = "decimal")]
+        amount: u128,
+        /// When.
+        at: u64,
+    },
+    /// A transfer was signed; written before it leaves.
+    Promised {
+        /// The transfer.
+        transfer: Box<Transfer>,
+    },
+    /// A transfer was made.
+    Paid {
+        /// Its nonce.
+        transfer: B256,
+        /// When.
+        at: u64,
+    },
+    /// A transfer was not made, and cannot be any more.
+    Void {
+        /// Its nonce.
+        transfer: B256,
     },
     /// What the chain says.
     Funded {
@@ -304,6 +338,8 @@ impl Book {
         let promised = self.channels.values().filter(|account| account.asset() == asset);
         let promised = promised.filter_map(|account| account.pending.as_ref());
         let promised = promised.fold(0_u128, |sum, pending| sum.saturating_add(pending.amount));
+        let transfers = self.transfers.values().filter(|transfer| transfer.asset() == asset);
+        let promised = transfers.fold(promised, |sum, transfer| sum.saturating_add(transfer.amount()));
         let (hour, day) = self.spent.get(&asset).map_or((0, 0), |spent| spent.lately(now));
         for (of, cap, spent) in [
             ("a request", caps.request, 0),
@@ -353,6 +389,22 @@ impl Book {
                     self.spent.entry(asset).or_default().add(at, more);
                 }
             }
+            Entry::Found { channel, amount, at } => {
+                let asset = self.account(channel)?.find(amount)?;
+                self.spent.entry(asset).or_default().add(at, amount);
+            }
+            Entry::Promised { transfer } => {
+                let nonce = transfer.nonce();
+                if nonce.is_zero() || self.transfers.contains_key(&nonce) {
+                    return Err(format!("transfer {nonce} is there already, or none"));
+                }
+                self.transfers.insert(nonce, *transfer);
+            }
+            Entry::Paid { transfer, at } => {
+                let paid = self.transfer(transfer)?;
+                self.spent.entry(paid.asset()).or_default().add(at, paid.amount());
+            }
+            Entry::Void { transfer } => drop(self.transfer(transfer)?),
             Entry::Funded { channel, balance, claimed, withdraw_at, is_deposit_over } => {
                 let account = self.account(channel)?;
                 (account.balance, account.claimed, account.withdraw_at) = (balance, claimed, withdraw_at);
@@ -364,6 +416,10 @@ impl Book {
             Entry::Forgiven { hosting } => drop(self.faults.remove(&hosting)),
         }
         Ok(())
+    }
+
+    fn transfer(&mut self, nonce: B256) -> Result<Transfer, String> {
+        self.transfers.remove(&nonce).ok_or_else(|| format!("transfer {nonce} is not in the wallet"))
     }
 
     fn account(&mut self, channel: B256) -> Result<&mut Account, String> {
@@ -386,6 +442,7 @@ impl Account {
             nonce: 0,
             without_receipt: 0,
             pending: None,
+            lost: None,
             deposit: None,
             withdraw_at: 0,
         }
@@ -422,14 +479,30 @@ impl Account {
         }
         self.charged += amount;
         self.charged_max = self.charged;
-        self.pending = None;
+        // A later one was answered: what was lost before it can be charged no more.
+        (self.pending, self.lost) = (None, None);
         Ok(self.asset())
     }
 
     fn drop_pending(&mut self, is_refused: bool) {
         if let Some(pending) = self.pending.take().filter(|_| !is_refused) {
             self.charged_max = self.charged_max.max(pending.ceiling);
+            self.lost = Some(Box::new(pending));
         }
+    }
+
+    /// The receipt of what was lost: it was charged, and whatever is under way now was signed on another sum.
+    fn find(&mut self, amount: u128) -> Result<Address, String> {
+        let Some(lost) = self.lost.take() else {
+            return Err("no invocation of the channel was lost".to_owned());
+        };
+        if amount > lost.amount {
+            return Err(format!("{amount} is more than the {} that were allowed", lost.amount));
+        }
+        self.pending = None;
+        self.charged += amount;
+        self.charged_max = self.charged_max.max(self.charged);
+        Ok(self.asset())
     }
 
     fn adopt(&mut self, charged: u128, ceiling: u128) -> bool {

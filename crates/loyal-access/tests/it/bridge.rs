@@ -12,7 +12,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use loyal_access::caller::{Caller, Piece, Seams, Settings};
 use loyal_access::document::{self, CredentialFile, SignedCredential};
-use loyal_access::gate::{Gate, Outcome, Reply};
+use loyal_access::gate::{Gate, Outcome, Refused, Reply};
 use loyal_access::payment::{PAYMENT_REQUIRED, PAYMENT_RESPONSE};
 use loyal_access::{Error, Wallet};
 use loyal_protocol::contracts::CredentialRegistry;
@@ -35,6 +35,17 @@ async fn answer(gate: Arc<Gate>, request: Request<Incoming>) -> Response<Full<By
     if head.uri.path().starts_with("/v1/receipts/") {
         return whole(404, &json!({ "error": { "code": "no_receipt" } }));
     }
+    if head.method == hyper::Method::GET {
+        return match gate.refund(&head.headers).await {
+            Ok(payment) => {
+                let mut response = whole(200, &json!({ "message": "refunded" }));
+                let payment = document::header(&payment).parse().unwrap();
+                response.headers_mut().insert(PAYMENT_RESPONSE, payment);
+                response
+            }
+            Err(refused) => told(&refused),
+        };
+    }
     match gate.admit(&head.headers, &body).await {
         Outcome::Admitted(admitted) => {
             let keeper = admitted.keeper();
@@ -55,14 +66,17 @@ async fn answer(gate: Arc<Gate>, request: Request<Incoming>) -> Response<Full<By
             response.headers_mut().insert("loyal-receipt", document::header(&receipt).parse().unwrap());
             response
         }
-        Outcome::Refused(refused) => {
-            let mut response = whole(refused.status, &refused.json());
-            if let Some(payment) = &refused.payment {
-                response.headers_mut().insert(PAYMENT_REQUIRED, document::header(payment).parse().unwrap());
-            }
-            response
-        }
+        Outcome::Refused(refused) => told(&refused),
     }
+}
+
+fn told(refused: &Refused) -> Response<Full<Bytes>> {
+    let body = Full::new(Bytes::from(refused.json().to_string()));
+    let mut response = Response::builder().status(refused.status).body(body).unwrap();
+    if let Some(payment) = &refused.payment {
+        response.headers_mut().insert(PAYMENT_REQUIRED, document::header(payment).parse().unwrap());
+    }
+    response
 }
 
 pub(crate) async fn host(gate: Arc<Gate>) -> String {

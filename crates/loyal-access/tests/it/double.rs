@@ -65,6 +65,7 @@ struct State {
     answered: u32,
     seq: u32,
     price: u128,
+    withholds: bool,
 }
 
 /// A host for tests.
@@ -145,6 +146,16 @@ impl Double {
         self.state.lock().unwrap().charged.len()
     }
 
+    /// From now on nobody is given a receipt, and none is there to be asked for.
+    pub(crate) fn withhold(&self) {
+        self.state.lock().unwrap().withholds = true;
+    }
+
+    /// The newest voucher of a channel, with its signature.
+    pub(crate) fn voucher(&self, channel: B256) -> Option<VoucherState> {
+        self.state.lock().unwrap().vouchers.get(&channel).cloned()
+    }
+
     /// A host that lost its memory.
     pub(crate) fn forget(&self) {
         let mut state = self.state.lock().unwrap();
@@ -182,11 +193,7 @@ impl Double {
             ));
         }
         if let Some(id) = path.strip_prefix("/v1/receipts/") {
-            let state = self.state.lock().unwrap();
-            return Ok(match state.answers.get(&id.parse::<B256>().unwrap()) {
-                Some((_, receipt, _)) => whole(200, &json!({ "receipt": receipt, "inclusion": null })),
-                None => whole(404, &error("no_receipt", "there is none")),
-            });
+            return Ok(self.receipt(id.parse().unwrap()));
         }
         let Some(payment) = header(PAYMENT_SIGNATURE) else {
             return Ok(self.payment_required(builder, None, "payment_required"));
@@ -233,8 +240,17 @@ impl Double {
             _ => {}
         }
         let torn = fault == Fault::Torn;
-        let receipt = (fault != Fault::NoReceipt).then_some(receipt);
+        let is_given = fault != Fault::NoReceipt && !self.state.lock().unwrap().withholds;
+        let receipt = is_given.then_some(receipt);
         Ok(reply(path, &text, receipt.as_ref(), &settlement, asked.is_stream().then_some(torn)))
+    }
+
+    fn receipt(&self, id: B256) -> Response<Body> {
+        let state = self.state.lock().unwrap();
+        match state.answers.get(&id).filter(|_| !state.withholds) {
+            Some((_, receipt, _)) => whole(200, &json!({ "receipt": receipt, "inclusion": null })),
+            None => whole(404, &error("no_receipt", "there is none")),
+        }
     }
 
     fn domains(&self) -> Domains {

@@ -59,6 +59,8 @@ impl Clock for HandClock {
 
 /// A chain with the protocol, a model that is served, and a hosting.
 pub(crate) struct Town {
+    /// The chain itself, for lines of one's own to it.
+    pub(crate) devnet: Arc<Chain>,
     pub(crate) client: Arc<Client>,
     pub(crate) at: Addresses,
     pub(crate) clock: Arc<HandClock>,
@@ -104,7 +106,7 @@ impl Town {
         let keys = PEOPLE.into_iter().zip(&accounts.accounts);
         let keys: BTreeMap<_, _> =
             keys.map(|(name, account)| (name, Key::try_from(account).unwrap())).collect();
-        let rpc: Arc<dyn Rpc> = chain;
+        let rpc: Arc<dyn Rpc> = chain.clone();
         let client = Arc::new(Client::connect(rpc, None, Patience::default()).unwrap());
         let owner = keys["owner"].address();
         let plan = Plan {
@@ -115,7 +117,7 @@ impl Town {
             channel,
         };
         let at = deploy(&client, &keys["owner"], &plan).unwrap();
-        let mut town = Self { client, at, clock, model: U256::ZERO, hosting: 0, keys };
+        let mut town = Self { devnet: chain, client, at, clock, model: U256::ZERO, hosting: 0, keys };
         town.send("owner", at.vesting, &GenesisVesting::releaseCall { index: U256::ZERO });
         for name in ["host", "user", "stranger"] {
             let call =
@@ -221,7 +223,8 @@ impl Town {
         self.send("owner", at.registry, &Registry::activateCall { modelId: self.model, version: 1 });
     }
 
-    fn host(&mut self) {
+    /// Opens a hosting of the model, and makes it the town's.
+    pub(crate) fn host(&mut self) {
         let (at, bond) = (self.at, 720 * LOYAL);
         let approve = LoyalCurrency::approveCall { spender: at.gate, value: U256::from(bond) };
         self.send("host", at.currency, &approve);
@@ -309,9 +312,18 @@ impl Town {
 
     /// A gate over books in `folder`.
     pub(crate) fn gate(&self, folder: &Path) -> Arc<Gate> {
-        let clock: Arc<dyn Clock + Send + Sync> = self.clock.clone();
+        self.gate_on(self.client.clone(), folder, self.clock.clone())
+    }
+
+    /// A gate that sees the chain over a line of its own, and has a clock of its own.
+    pub(crate) fn gate_on(
+        &self,
+        client: Arc<Client>,
+        folder: &Path,
+        clock: Arc<dyn Clock + Send + Sync>,
+    ) -> Arc<Gate> {
         let silence = Duration::from_secs(45);
-        let view = View::open(self.client.clone(), self.at, self.hosting, (silence, &*clock)).unwrap();
+        let view = View::open(client, self.at, self.hosting, (silence, &*clock)).unwrap();
         let settings = Settings {
             price: Price {
                 ceiling: PRICE,

@@ -4,6 +4,7 @@
 mod admission;
 mod bridge;
 mod caller;
+mod customer;
 mod double;
 mod gate;
 mod interop;
@@ -14,4 +15,5 @@ mod market;
 mod sidecar;
 mod verification;
 mod wallet;
+mod withheld;
 mod x402;

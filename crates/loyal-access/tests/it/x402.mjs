@@ -5,14 +5,15 @@ import { BatchSettlementEvmScheme } from "@x402/evm/batch-settlement/client";
 import { concat, getAddress, keccak256, pad, stringToHex, toHex } from "viem";
 import { privateKeyToAccount } from "viem/accounts";
 
-const { url, secret, now, scheme, count, credential, credentialId, registry, chainId } = JSON.parse(process.argv[2]);
+const { url, secret, now, scheme, count, refund, credential, credentialId, registry, chainId } = JSON.parse(process.argv[2]);
 // The chain of the test has a time of its own.
 Date.now = () => now * 1000;
 const account = privateKeyToAccount(secret);
 const chosen = (_, accepts) => accepts.find((one) => one.scheme === scheme);
+const batch = new BatchSettlementEvmScheme(account);
 const payer = new x402Client(chosen)
   .register(`eip155:${chainId}`, new ExactEvmScheme(account))
-  .register(`eip155:${chainId}`, new BatchSettlementEvmScheme(account));
+  .register(`eip155:${chainId}`, batch);
 // The client knows what the dollars of public chains are worth; what this chain is paid in it does not know.
 payer.setSpendControls(false);
 const client = new x402HTTPClient(payer);
@@ -60,4 +61,6 @@ async function ask(nonce, prompt) {
 
 const all = [];
 for (let nonce = 1; nonce <= count; nonce++) all.push(await ask(nonce, `question ${nonce}`));
+// What is left in the channel comes back at once, a part first.
+for (const amount of refund ?? []) all.push(await batch.refund(url, amount ? { amount } : {}));
 console.log(JSON.stringify(all));

@@ -123,9 +123,9 @@ impl Gateway {
 
 fn app(gateway: Arc<Gateway>) -> Router {
     Router::new()
-        .route("/v1/completions", post(invoke))
-        .route("/v1/chat/completions", post(invoke))
-        .route("/v1/embeddings", post(invoke))
+        .route("/v1/completions", post(invoke).get(refund))
+        .route("/v1/chat/completions", post(invoke).get(refund))
+        .route("/v1/embeddings", post(invoke).get(refund))
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(models))
         .route("/v1/loyal", get(terms))
@@ -184,6 +184,22 @@ async fn answer(gateway: &Arc<Gateway>, path: &str, admitted: Admitted, mut visi
         stream::respond(admitted, visit.end(response), visit)
     } else {
         reply::respond(admitted, response, visit).await
+    }
+}
+
+/// Without a body nothing is invoked: a payer asks how to pay, or for the rest of its channel.
+async fn refund(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    match gateway.gate.refund(request.headers()).await {
+        Ok(payment) => {
+            let mut response = whole(&json!({ "message": "refunded", "amount": payment.amount }));
+            put(
+                response.headers_mut(),
+                HeaderName::from_static(PAYMENT_RESPONSE),
+                &document::header(&payment),
+            );
+            response
+        }
+        Err(refused) => refuse(&refused),
     }
 }
 

@@ -93,8 +93,11 @@ impl Keeper {
                 if !owed.is_empty() && (is_due || hurries) {
                     self.redeemed_at = Some(now);
                     self.act(&mut turn, "redeeming", |walk, gate| Ok(redemption::redeem(walk, gate, &owed)?));
-                } else if self.redeemed_at.is_none() {
+                } else if is_due {
                     self.redeemed_at = Some(now);
+                }
+                if is_due {
+                    self.collect(&mut turn);
                 }
             }
             Err(error) => turn.failed.push(format!("looking at channels: {error}")),
@@ -115,7 +118,20 @@ impl Keeper {
             Ok(_) => {}
             Err(error) => turn.failed.push(format!("looking at channels: {error}")),
         }
+        self.collect(&mut turn);
         turn
+    }
+
+    /// Divides what waits in tills: what transfers paid, and what was redeemed before the host was cut short.
+    fn collect(&self, turn: &mut Turn) {
+        match redemption::uncollected(&self.gate) {
+            Ok(tills) if !tills.is_empty() => self.act(turn, "collecting", |walk, gate| {
+                let collect = |(builder, till)| redemption::collect(walk, gate, builder, till);
+                Ok(tills.into_iter().try_for_each(collect)?)
+            }),
+            Ok(_) => {}
+            Err(error) => turn.failed.push(format!("looking at tills: {error}")),
+        }
     }
 
     /// Reports epochs that are over. An epoch's report closes its books: they take no receipt any more.

@@ -9,8 +9,13 @@ mod story;
 #[path = "../../examples/court/town.rs"]
 mod town;
 
+#[path = "../../../loyal-access/tests/it/kit.rs"]
+#[allow(dead_code, reason = "the crate that it comes from uses all of it")]
+mod kit;
+
 mod court;
 mod defence;
+mod faults;
 mod gated;
 mod host;
 mod ledger;
