@@ -232,7 +232,7 @@ mod tests {
         };
         // Every third shares its first bytes with its neighbours.
         let mut invocation = keccak256((number as u64).to_be_bytes());
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             invocation.0[..8].copy_from_slice(&((number / 30) as u64).to_be_bytes());
         }
         Row { invocation, entry, offset: number as u64 * 1_000 }

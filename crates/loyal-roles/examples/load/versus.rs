@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
         });
     }
     let plan = Plan {
-        site: site.clone(),
+        site,
         port: 0,
         is_gated: false,
         key: None,

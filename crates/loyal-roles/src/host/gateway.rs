@@ -147,7 +147,7 @@ async fn invoke(
     let path = path.into_iter().find(|&path| path == request.uri().path()).unwrap_or_default();
     let mut visit = match Visit::begin(&gateway, peer.ip(), path) {
         Ok(visit) => visit,
-        Err(turned_away) => return turned_away,
+        Err(turned_away) => return *turned_away,
     };
     let (head, body) = request.into_parts();
     // One byte more than allowed is enough for the gate to refuse it.
@@ -160,7 +160,7 @@ async fn invoke(
             // Dropped without being settled, the invocation was never there: who comes too often pays nothing.
             match visit.admit(&admitted) {
                 Ok(()) => answer(&gateway, path, admitted, visit).await,
-                Err(turned_away) => turned_away,
+                Err(turned_away) => *turned_away,
             }
         }
         Outcome::Again { reply, receipt } => visit.end(reply::again(&reply, &receipt)),
@@ -300,7 +300,7 @@ async fn receipt(
 ) -> Response {
     let mut visit = match Visit::begin(&gateway, peer.ip(), "/v1/receipts") {
         Ok(visit) => visit,
-        Err(turned_away) => return turned_away,
+        Err(turned_away) => return *turned_away,
     };
     let gate = Arc::clone(&gateway.gate);
     let found = tokio::task::spawn_blocking(move || receipt_of(&gate, &invocation)).await;

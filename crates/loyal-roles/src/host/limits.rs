@@ -85,7 +85,7 @@ impl Clients {
     /// Counts an invocation of a caller, unless it came too often.
     pub(super) fn invoke(&self, caller: Address, now: Duration) -> Result<(), Wait> {
         let mut due = self.callers.lock().unwrap_or_else(PoisonError::into_inner);
-        due.look(caller, self.limits.caller, now)?;
+        due.look(&caller, self.limits.caller, now)?;
         due.count(caller, self.limits.caller, now);
         Ok(())
     }
@@ -93,7 +93,7 @@ impl Clients {
     /// Whether an address was refused too often.
     pub(super) fn approach(&self, address: IpAddr, now: Duration) -> Result<(), Wait> {
         let due = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
-        due.look(network(address), self.limits.address, now)
+        due.look(&network(address), self.limits.address, now)
     }
 
     /// Counts a refusal to an address.
@@ -126,8 +126,8 @@ impl<K> Default for Due<K> {
 }
 
 impl<K: Eq + Hash> Due<K> {
-    fn look(&self, client: K, rate: Rate, now: Duration) -> Result<(), Wait> {
-        let (Some(step), Some(&due)) = (rate.step(), self.0.get(&client)) else { return Ok(()) };
+    fn look(&self, client: &K, rate: Rate, now: Duration) -> Result<(), Wait> {
+        let (Some(step), Some(&due)) = (rate.step(), self.0.get(client)) else { return Ok(()) };
         let room = step * rate.burst.saturating_sub(1);
         match due.saturating_sub(now).checked_sub(room) {
             Some(wait) if !wait.is_zero() => Err(Wait(wait)),
@@ -171,7 +171,7 @@ mod tests {
 
     fn take(due: &mut Due<u32>, client: u32, seconds: u64) -> Result<(), Wait> {
         let now = Duration::from_secs(seconds);
-        due.look(client, RATE, now)?;
+        due.look(&client, RATE, now)?;
         due.count(client, RATE, now);
         Ok(())
     }
@@ -195,8 +195,8 @@ mod tests {
         for _ in 0..1_000 {
             due.count(1, RATE, Duration::from_secs(100));
         }
-        assert!(due.look(1, RATE, Duration::from_secs(100)).is_err());
-        assert!(due.look(1, RATE, Duration::from_secs(101)).is_ok());
+        assert!(due.look(&1, RATE, Duration::from_secs(100)).is_err());
+        assert!(due.look(&1, RATE, Duration::from_secs(101)).is_ok());
     }
 
     #[test]

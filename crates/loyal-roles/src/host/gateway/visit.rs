@@ -31,18 +31,18 @@ impl Visit {
         gateway: &Arc<Gateway>,
         address: IpAddr,
         path: &'static str,
-    ) -> Result<Self, Response> {
+    ) -> Result<Self, Box<Response>> {
         let taken = gateway.under_way.fetch_add(1, Ordering::Relaxed);
         let began = gateway.clock.elapsed();
         let line = Line { at: gateway.clock.unix_millis(), address: Some(address), path, ..Line::default() };
         let mut visit = Self { gateway: Arc::clone(gateway), began, line, is_told: false };
         if taken >= UNDER_WAY_MAX {
             gateway.turned_away.full.fetch_add(1, Ordering::Relaxed);
-            return Err(visit.turn_away(&Fault::busy(1), "full"));
+            return Err(visit.turn_away(&Fault::busy(1), "full").into());
         }
         if let Err(wait) = gateway.clients.approach(address, began) {
             gateway.turned_away.address.fetch_add(1, Ordering::Relaxed);
-            return Err(visit.turn_away(&Fault::too_often(wait.seconds()), "address_limited"));
+            return Err(visit.turn_away(&Fault::too_often(wait.seconds()), "address_limited").into());
         }
         Ok(visit)
     }
@@ -61,7 +61,7 @@ impl Visit {
     }
 
     /// It was admitted: whose it is. Where the caller came too often, its answer.
-    pub(super) fn admit(&mut self, admitted: &Admitted) -> Result<(), Response> {
+    pub(super) fn admit(&mut self, admitted: &Admitted) -> Result<(), Box<Response>> {
         self.line.admission_us = self.since();
         self.line.holder = Some(admitted.holder());
         self.line.invocation = Some(admitted.invocation());
@@ -70,7 +70,7 @@ impl Visit {
         invoked.map_err(|wait| {
             self.gateway.turned_away.caller.fetch_add(1, Ordering::Relaxed);
             self.line.code = Some("caller_limited".to_owned());
-            self.end(Fault::too_often(wait.seconds()).into_response())
+            Box::new(self.end(Fault::too_often(wait.seconds()).into_response()))
         })
     }
 
