@@ -297,17 +297,25 @@ pub fn header<T: Serialize>(document: &T) -> String {
 }
 
 /// Integers as decimal strings: digits only, no sign, no leading zero.
-pub(crate) mod decimal {
+pub mod decimal {
     use std::fmt::Display;
     use std::str::FromStr;
 
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
-    pub(crate) fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+    /// Writes one.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn serialize<T: Display, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(value)
     }
 
-    pub(crate) fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// It is no such integer, or too large.
+    pub fn deserialize<'de, T: FromStr, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(from)?;
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         if !digits || text.is_empty() || (text.len() > 1 && text.starts_with('0')) {
