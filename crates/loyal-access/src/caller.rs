@@ -218,12 +218,24 @@ impl Caller {
     /// [`Error::Denied`] where the host refuses; [`Error::Capped`]; [`Error::Connection`] where nobody answered, after which
     /// the same request may be made again and is paid once; [`Error::Misbehaved`].
     pub async fn invoke(&self, path: &str, body: Bytes) -> Result<Reply> {
+        self.invoke_within(path, body, u128::MAX).await
+    }
+
+    /// [`Caller::invoke`], where the host asks for `amount_max` at most.
+    ///
+    /// # Errors
+    /// As [`Caller::invoke`]; [`Error::TooDear`], and nothing was signed.
+    pub async fn invoke_within(&self, path: &str, body: Bytes, amount_max: u128) -> Result<Reply> {
         let request = Request::read(&body)?;
         let lane = Arc::new(self.inner.lanes.take().await);
         let known = self.known().await?;
         let mut ask = Ask { path: path.to_owned(), body, request, known, lane, channel: B256::ZERO };
         for _ in 0..ROUNDS_MAX {
             ask.known = self.known().await?;
+            let amount = ask.known.terms.requirements.amount;
+            if amount > amount_max {
+                return Err(Error::TooDear { amount, amount_max });
+            }
             let found = if ask.known.terms.is_exact() {
                 self.next_transfer(&mut ask).await?
             } else {

@@ -92,6 +92,14 @@ pub enum Error {
         /// The cap.
         capped: Capped,
     },
+    /// The host asks for more than the caller gives for this request; nothing was signed.
+    #[error("the host asks for {amount} base units, and this request may cost {amount_max}")]
+    TooDear {
+        /// What it asks for.
+        amount: u128,
+        /// What was allowed.
+        amount_max: u128,
+    },
     /// Another process has the wallet open.
     #[error("{}: another process has this wallet open", folder.display())]
     Locked {
@@ -110,6 +118,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the payer has too little.
+    #[must_use]
+    pub const fn is_short(&self) -> bool {
+        matches!(self, Self::Chain(Failure::Short { .. }))
+    }
+
     pub(crate) fn file(path: &Path, why: impl std::fmt::Display) -> Self {
         Self::File { path: path.to_owned(), why: why.to_string() }
     }

@@ -30,6 +30,7 @@ use budget::{Exhausted, Spent};
 use log::Kind;
 
 use crate::event::Fault;
+use crate::llm::{LlmFault, Payment};
 use crate::response::Finish;
 use crate::{Error, Query, ResponseHandler, Result, Session};
 
@@ -70,6 +71,7 @@ pub async fn run(goal: &str, style: Style, run: &mut Run) -> Result<Outcome> {
         Style::Recursive => plan::run(run, "0", &budget, goal).await?,
     };
     outcome.spent = budget.spent();
+    outcome.paid.clone_from(&run.paid);
     outcome.citations = cite::cite(&outcome.answer, &run.sources);
     run.log.note("0", Kind::End, &outcome)?;
     outcome.log = run.log.hash();
@@ -92,6 +94,9 @@ pub struct Outcome {
     pub citations: Vec<Citation>,
     /// What was spent.
     pub spent: Spent,
+    /// What was paid to hosts; the receipts are in the wallet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paid: Vec<Payment>,
     /// The hash of the log's last line, which commits to the whole run.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub log: String,
@@ -113,17 +118,28 @@ pub enum Ending {
     /// The same call a third time.
     #[error("stuck: {0} was called again and again with the same arguments")]
     Stuck(String),
-    /// The model failed.
+    /// The model failed, or was not paid.
     #[error("{0}")]
-    Model(String),
+    Model(LlmFault),
+    /// An agent that thinks by writing code has nothing to run it with.
+    #[error("there is no Python to run code with")]
+    NoPython,
 }
 
 impl Outcome {
     fn of(answer: String, ending: Ending) -> Self {
         let complete = ending == Ending::Accepted;
         let missing = if complete { Vec::new() } else { vec![ending.to_string()] };
-        let citations = Vec::new();
-        Self { answer, complete, ending, missing, citations, spent: Spent::default(), log: String::new() }
+        Self {
+            answer,
+            complete,
+            ending,
+            missing,
+            citations: Vec::new(),
+            spent: Spent::default(),
+            paid: Vec::new(),
+            log: String::new(),
+        }
     }
 
     fn lacking(mut self, missing: Vec<String>) -> Self {

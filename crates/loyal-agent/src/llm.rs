@@ -7,12 +7,15 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+mod dialect;
 mod openai;
+mod paid;
 mod prompted;
 mod scripted;
 
 pub use openai::OpenAi;
-pub use prompted::Prompted;
+pub use paid::Paid;
+pub use prompted::{Fallback, Prompted};
 pub use scripted::{Reply, Scripted};
 
 /// A model, wherever it runs.
@@ -23,6 +26,11 @@ pub trait Llm: Send + Sync {
         ask: &'a Ask,
         sink: &'a mut (dyn FnMut(Delta) + Send),
     ) -> BoxFuture<'a, Result<Completion, LlmFault>>;
+
+    /// What one ask may cost at most, in the smallest unit of the currency it is paid in; zero where nobody is paid.
+    fn amount_max(&self) -> u128 {
+        0
+    }
 }
 
 /// What a model is asked.
@@ -116,6 +124,22 @@ pub enum Delta {
     Text(String),
     /// Of what the model thinks first, where it shows that.
     Reasoning(String),
+    /// An invocation was paid, whatever becomes of the ask it was made for.
+    Paid(Payment),
+}
+
+/// What was paid for one invocation; its receipt is in the wallet of whoever paid.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Payment {
+    /// The invocation, which its receipt names.
+    pub invocation: String,
+    /// Where the host answers.
+    pub host: String,
+    /// The asset it was paid in.
+    pub asset: String,
+    /// How much, in the smallest unit of the asset.
+    #[serde(with = "loyal_access::document::decimal")]
+    pub amount: u128,
 }
 
 /// What a model answered.
@@ -163,7 +187,8 @@ pub enum Finish {
 }
 
 /// Why there is no completion.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LlmFault {
     /// Busy; it may be tried again.
@@ -194,6 +219,38 @@ pub enum LlmFault {
         /// Why.
         why: String,
     },
+    /// A cap would be passed: the wallet's, or this run's for one ask. Nothing was signed.
+    #[error("not paid: {why}")]
+    Capped {
+        /// Which cap, and by how much.
+        why: String,
+    },
+    /// The wallet cannot pay: it is empty, or in use by somebody else. Nothing was signed.
+    #[error("not paid: {why}")]
+    Unpaid {
+        /// Why.
+        why: String,
+    },
+    /// The host broke the rules of payment: it gave no receipt, or a wrong one. It is not asked again.
+    #[error("the host withheld what was paid for: {why}")]
+    Withheld {
+        /// What it did.
+        why: String,
+    },
+}
+
+impl LlmFault {
+    /// Whether there was an answer that nobody could read: the model may do better at the next ask.
+    #[must_use]
+    pub const fn is_garbage(&self) -> bool {
+        matches!(self, Self::Garbage { .. })
+    }
+
+    /// Whether it is certain that nothing was paid for what failed.
+    #[must_use]
+    pub const fn is_free(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Refused { .. } | Self::Capped { .. } | Self::Unpaid { .. })
+    }
 }
 
 /// An upper bound of the tokens of an ask, without the model's tokenizer: one for each byte, and some for the frame of

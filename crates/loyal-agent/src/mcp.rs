@@ -9,3 +9,4 @@ mod server;
 pub use connection::{Connection, Listed, Refused};
 pub use pins::Pins;
 pub use server::{Served, serve};
+pub(crate) use server::{Session, described};

@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 mod assist;
 mod body;
 mod card;
+mod mcp;
 mod metrics;
 mod openai;
 mod route;
@@ -27,9 +28,11 @@ pub use metrics::Metrics;
 
 use crate::agent::{Agent, Ended};
 use crate::event::Bounds;
+use crate::mcp::{Served, Session};
 use crate::session::History;
 use crate::ulid::Ulids;
 use crate::{Error, Result, Ulid};
+use mcp::Offer;
 use runs::Runs;
 
 /// Bytes that wait in one connection, each way, beside those in a response's own buffer: a hundred busy streams shall not
@@ -111,6 +114,7 @@ pub struct Server {
     random: Mutex<ChaCha12Rng>,
     history: Option<History>,
     watch: Option<Watch>,
+    offer: Offer,
     metrics: Metrics,
     runs: Runs,
     /// Stop accepting.
@@ -139,6 +143,7 @@ impl Server {
             random: Mutex::new(ChaCha12Rng::from_seed(seed)),
             history: None,
             watch: None,
+            offer: Offer::default(),
             metrics: Metrics::default(),
             stop: CancellationToken::new(),
             halt: CancellationToken::new(),
@@ -156,6 +161,20 @@ impl Server {
     #[must_use]
     pub fn with_history(mut self, history: History) -> Self {
         self.history = Some(history);
+        self
+    }
+
+    /// With tools of its own, beside `assist`, for programs that speak the Model Context Protocol at `/mcp`.
+    #[must_use]
+    pub fn with_offer(mut self, served: Served) -> Self {
+        self.offer.tools = Some(Session::new(served));
+        self
+    }
+
+    /// With a name under which it may be called, for programs at `/mcp`; addresses and `localhost` are known without.
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.offer.names.push(name.into());
         self
     }
 

@@ -112,6 +112,11 @@ impl Holder {
 }
 
 impl WalletFolder {
+    /// The wallet in a folder.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self { path: path.to_owned() }
+    }
+
     fn credential_path(&self) -> PathBuf {
         self.path.join(CREDENTIAL_FILE)
     }
@@ -143,15 +148,26 @@ impl WalletFolder {
 impl Opening {
     /// The caller, and the chain it pays on.
     fn caller(&self, more: impl FnOnce(&mut Settings)) -> anyhow::Result<(Caller, Arc<Client>)> {
-        let file = self.wallet.credential()?;
-        check_contracts(&self.site, &file)?;
-        let client = Arc::new(self.site.client_at(&file.chain_urls, file.chain_id)?);
-        let key = self.holder.key(&self.site)?;
-        let seams = Seams { client: client.clone(), clock: Arc::new(SystemClock), seed: rand::random() };
         let mut settings = Settings { host: self.host.clone(), scheme: self.scheme, ..Settings::default() };
         more(&mut settings);
-        Ok((Caller::new(file, key, self.wallet.open()?, seams, settings)?, client))
+        let key = (self.holder.key.as_str(), self.holder.password_file.as_deref());
+        caller(&self.site, &self.wallet, key, settings)
     }
+}
+
+/// Whoever pays with a wallet: `key` as the command line names it, and the file with its password. And the chain it pays on.
+pub(crate) fn caller(
+    site: &Site,
+    wallet: &WalletFolder,
+    (key, password_file): (&str, Option<&Path>),
+    settings: Settings,
+) -> anyhow::Result<(Caller, Arc<Client>)> {
+    let file = wallet.credential()?;
+    check_contracts(site, &file)?;
+    let client = Arc::new(site.client_at(&file.chain_urls, file.chain_id)?);
+    let key = site.key(key, password_file)?;
+    let seams = Seams { client: client.clone(), clock: Arc::new(SystemClock), seed: rand::random() };
+    Ok((Caller::new(file, key, wallet.open()?, seams, settings)?, client))
 }
 
 /// The credential in a file.

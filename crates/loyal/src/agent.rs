@@ -7,6 +7,7 @@ mod bench;
 mod browse;
 mod mcp;
 mod mind;
+mod person;
 mod serve;
 mod toolset;
 
@@ -14,13 +15,13 @@ mod toolset;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Serve an agent to any chat that speaks the wire format of the Sentient Agent Framework.
-    Serve(serve::Args),
-    /// Ask an agent, and print its answer as it comes.
-    Ask(ask::Args),
+    Serve(Box<serve::Args>),
+    /// Ask an agent, of others or of this very program, and print its answer as it comes.
+    Ask(Box<ask::Args>),
     /// Reach a goal in a real browser.
-    Browse(browse::Args),
+    Browse(Box<browse::Args>),
     /// Serve tools to programs that speak the Model Context Protocol.
-    Mcp(mcp::Args),
+    Mcp(Box<mcp::Args>),
     /// Measure an agent: events a second, time to the first, memory of idle streams.
     Bench(bench::Args),
 }

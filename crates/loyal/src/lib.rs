@@ -15,6 +15,16 @@
 //! # }
 //! ```
 //!
+//! The same with a hosted model that is paid for each ask, out of the wallet that `loyal access request` filled:
+//!
+//! ```no_run
+//! # async fn main_of_it(key: loyal::Key) -> anyhow::Result<()> {
+//! let caller = loyal::caller("loyal-wallet", key).await?;
+//! println!("{}", loyal::ask(caller, "What is 2^200?", [loyal::calculate()]).await?);
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! And of an agent with a browser:
 //!
 //! ```no_run
@@ -43,4 +53,4 @@ pub use loyal_access::{Answer, Caller};
 pub use loyal_agent::tool::{Folder, Tool, Web, calculate, read_page, tool};
 pub use loyal_agent::{Agent, Error, Query, ResponseHandler, Result, Session};
 pub use loyal_protocol::Key;
-pub use short::{ask, browse, browse_on, python, serve, serve_on};
+pub use short::{Model, ask, browse, browse_on, python, serve, serve_on};

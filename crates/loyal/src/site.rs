@@ -110,6 +110,11 @@ impl Contracts {
 }
 
 impl Site {
+    /// The chain of a folder, or at these addresses, and no contracts named.
+    pub(crate) const fn at(folder: Folder, chains: Vec<String>) -> Self {
+        Self { folder, chains, contracts: None, json: false }
+    }
+
     /// The chain, whatever is on it.
     pub(crate) fn client(&self, wanted: Option<u64>) -> anyhow::Result<Client> {
         let at = |url: &String| -> anyhow::Result<Arc<dyn Rpc>> {

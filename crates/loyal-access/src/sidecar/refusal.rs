@@ -72,7 +72,7 @@ fn refusal(error: &Error) -> Refusal {
             };
         }
         Error::Request(_) | Error::Document(_) => (400, "malformed", false),
-        Error::Capped { .. } => (402, "spend_capped", false),
+        Error::Capped { .. } | Error::TooDear { .. } => (402, "spend_capped", false),
         Error::Chain(loyal_protocol::Failure::Short { .. }) => (402, "wallet_short", false),
         // The same request again continues the invocation that broke off.
         Error::Connection { .. } => (502, "host_unreachable", true),

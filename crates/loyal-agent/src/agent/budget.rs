@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use loyal_access::document::decimal;
 use serde::{Deserialize, Serialize};
 
 /// Bounds of a run, or of a part of it.
@@ -17,6 +18,7 @@ pub struct Limits {
     /// Calls of tools.
     pub tool_calls: u64,
     /// Money, in the smallest unit of its currency.
+    #[serde(with = "decimal")]
     pub amount: u128,
     /// Levels of subtasks.
     pub depth: u32,
@@ -45,6 +47,7 @@ pub struct Spent {
     /// Calls of tools.
     pub tool_calls: u64,
     /// Money, in the smallest unit of its currency.
+    #[serde(with = "decimal")]
     pub amount: u128,
 }
 
@@ -223,15 +226,17 @@ impl Budget {
         self.lock()[self.index].spent
     }
 
-    /// Whether no further step, or less than a tenth of time, tokens or money is left: time for a last word.
+    /// Whether no further step, less than a tenth of time, tokens or money, or no more than one ask of `ask_amount_max` is
+    /// left: time for a last word.
     #[must_use]
-    pub fn is_nearly_out(&self, now: Duration) -> bool {
+    pub fn is_nearly_out(&self, ask_amount_max: u128, now: Duration) -> bool {
         let limits = self.lock()[self.index].limits;
         let left = self.left(now);
         left.steps == 0
             || left.wall < limits.wall / 10
             || left.model_tokens < limits.model_tokens / 10
             || limits.amount > 0 && left.amount < limits.amount / 10
+            || ask_amount_max > 0 && left.amount < ask_amount_max.saturating_mul(2)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Account>> {

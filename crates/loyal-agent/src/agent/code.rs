@@ -34,10 +34,7 @@ const SYSTEM: &str = "You answer the user's goal by writing Python. To run code,
 /// Runs until an answer passes, or something ends it.
 pub(super) async fn run(run: &mut Run, node: &str, budget: &Budget, goal: &str) -> Result<Outcome> {
     let Some(program) = run.python.clone() else {
-        return Ok(Outcome::of(
-            String::new(),
-            Ending::Model("there is no Python to run code with".to_owned()),
-        ));
+        return Ok(Outcome::of(String::new(), Ending::NoPython));
     };
     let mut session = Session::new(program, run, node)?;
     let mut talk = Talk::new(run, goal);
@@ -46,15 +43,15 @@ pub(super) async fn run(run: &mut Run, node: &str, budget: &Budget, goal: &str) 
         if let Err(bound) = budget.spend(Spent { steps: 1, ..Spent::default() }, now) {
             return Ok(talk.end(Ending::Exhausted(bound)));
         }
-        let last = budget.is_nearly_out(now);
+        let last = budget.is_nearly_out(run.llm.amount_max(), now);
         let ask = talk.ask(run, last);
         let text = match run.ask(node, budget, &ask).await? {
             Asked::Completion(completion) => completion.text,
             Asked::Exhausted(bound) => return Ok(talk.end(Ending::Exhausted(bound))),
-            Asked::Fault { why, garbage } => {
+            Asked::Fault(fault) => {
                 talk.garbage_count += 1;
-                if !garbage || talk.garbage_count >= GARBAGE_COUNT_MAX {
-                    return Ok(talk.end(Ending::Model(why)));
+                if !fault.is_garbage() || talk.garbage_count >= GARBAGE_COUNT_MAX {
+                    return Ok(talk.end(Ending::Model(fault)));
                 }
                 continue;
             }

@@ -251,8 +251,8 @@ async fn put_together(
                     Outcome::of(String::new(), Ending::Exhausted(bound)).lacking(missing),
                 ));
             }
-            Asked::Fault { why, .. } => {
-                return Ok(Joined::End(Outcome::of(String::new(), Ending::Model(why)).lacking(missing)));
+            Asked::Fault(fault) => {
+                return Ok(Joined::End(Outcome::of(String::new(), Ending::Model(fault)).lacking(missing)));
             }
         };
         match run.check(node, budget, goal, &answer).await? {

@@ -31,15 +31,15 @@ pub(super) async fn run(run: &mut Run, node: &str, budget: &Budget, goal: &str) 
         if let Err(bound) = budget.spend(Spent { steps: 1, ..Spent::default() }, now) {
             return Ok(talk.end(Ending::Exhausted(bound)));
         }
-        let last = budget.is_nearly_out(now);
+        let last = budget.is_nearly_out(run.llm.amount_max(), now);
         let ask = talk.ask(run, last);
         let completion = match run.ask(node, budget, &ask).await? {
             Asked::Completion(completion) => completion,
             Asked::Exhausted(bound) => return Ok(talk.end(Ending::Exhausted(bound))),
-            Asked::Fault { why, garbage } => {
+            Asked::Fault(fault) => {
                 talk.garbage_count += 1;
-                if !garbage || talk.garbage_count >= GARBAGE_COUNT_MAX {
-                    return Ok(talk.end(Ending::Model(why)));
+                if !fault.is_garbage() || talk.garbage_count >= GARBAGE_COUNT_MAX {
+                    return Ok(talk.end(Ending::Model(fault)));
                 }
                 continue;
             }

@@ -1,6 +1,7 @@
 //! A run of a thinking agent: what it thinks with, what it may spend, and every step of it in the log.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use rand::SeedableRng as _;
@@ -12,7 +13,9 @@ use sha2::{Digest as _, Sha256};
 use super::budget::{Budget, Exhausted, Spent};
 use super::check::{Candidate, Check, Verdict, judgement, verdict_of};
 use super::log::{Kind, Log};
-use crate::llm::{Ask, Call, Completion, Llm, LlmFault, Message, ToolSpec, Usage, prompt_tokens_max};
+use crate::llm::{
+    Ask, Call, Completion, Delta, Llm, LlmFault, Message, Payment, ToolSpec, Usage, prompt_tokens_max,
+};
 use crate::provenance::{Provenance, delimit};
 use crate::python::Program;
 use crate::tool::toolbox::{self, Need};
@@ -39,11 +42,14 @@ impl Price {
     }
 }
 
+/// Tokens of one answer, unless said otherwise.
+pub(super) const ANSWER_TOKENS_MAX: u32 = 1024;
+
 /// What a run needs.
 pub struct Run {
     /// What it thinks with.
     pub llm: Arc<dyn Llm>,
-    /// What that costs.
+    /// What that costs, where it is not paid for each ask by itself ([`Llm::amount_max`]).
     pub price: Price,
     /// Tokens of one answer at most.
     pub answer_tokens_max: u32,
@@ -66,6 +72,8 @@ pub struct Run {
     /// What tools gave back so far: the sources an answer can be checked against.
     pub(crate) sources: Vec<Output>,
     pub(crate) tainted: bool,
+    /// What was paid to hosts so far.
+    pub(crate) paid: Vec<Payment>,
     /// Subtasks planned so far.
     pub(crate) node_count: usize,
     pub(crate) random: ChaCha12Rng,
@@ -80,7 +88,7 @@ impl Run {
         Self {
             llm,
             price: Price::default(),
-            answer_tokens_max: 1024,
+            answer_tokens_max: ANSWER_TOKENS_MAX,
             tools: Toolbox::new(),
             budget,
             log,
@@ -91,6 +99,7 @@ impl Run {
             history: Vec::new(),
             sources: Vec::new(),
             tainted: false,
+            paid: Vec::new(),
             node_count: 0,
             random: ChaCha12Rng::from_seed(seed),
             seed,
@@ -159,12 +168,13 @@ impl Run {
     /// One ask of the model, paid from `budget`.
     pub(crate) async fn ask(&mut self, node: &str, budget: &Budget, ask: &Ask) -> Result<Asked> {
         let most = Usage { prompt_tokens: prompt_tokens_max(ask), completion_tokens: ask.max_tokens.into() };
-        let cost = |usage: Usage| Spent {
+        let (price, amount_max) = (self.price, self.llm.amount_max());
+        let cost = |usage: Usage, amount: u128| Spent {
             model_tokens: usage.total(),
-            amount: self.price.of(usage),
+            amount: price.of(usage).saturating_add(amount),
             ..Spent::default()
         };
-        let reserved = match budget.reserve(cost(most), self.log.now()) {
+        let reserved = match budget.reserve(cost(most, amount_max), self.log.now()) {
             Ok(reserved) => reserved,
             Err(exhausted) => {
                 self.log.note(node, Kind::Budget, &exhausted)?;
@@ -174,31 +184,45 @@ impl Run {
         let text = serde_json::to_string(ask).map_err(Error::failed)?;
         let hash: String = Sha256::digest(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         self.log.note(node, Kind::Ask, &json!({ "sha256": hash, "messages": ask.messages.len() }))?;
-        let answered = match self.log.recorded::<Answered>(node, Kind::Answer)? {
-            Some(answered) => answered,
+        let answer = match self.log.recorded::<Answer>(node, Kind::Answer)? {
+            Some(answer) => answer,
             None => {
-                let wait = budget.left(self.log.now()).wall;
-                let mut sink = |_| {};
-                let completed = tokio::time::timeout(wait, self.llm.complete(ask, &mut sink)).await;
-                let answered = match completed {
-                    Ok(Ok(completion)) => Answered::Completion(completion),
-                    Ok(Err(fault)) => {
-                        Answered::Fault(fault.to_string(), matches!(fault, LlmFault::Garbage { .. }))
-                    }
-                    Err(_) => Answered::Late,
-                };
-                self.log.record(node, Kind::Answer, &answered)?;
-                answered
+                let answer = self.listen(ask, budget.left(self.log.now()).wall).await;
+                self.log.record(node, Kind::Answer, &answer)?;
+                answer
             }
         };
-        Ok(match answered {
-            Answered::Completion(completion) => {
-                reserved.settle(cost(completion.usage));
+        let paid = answer.paid.iter().fold(0, |sum: u128, payment| sum.saturating_add(payment.amount));
+        self.paid.extend(answer.paid);
+        Ok(match answer.came {
+            Came::Completion(completion) => {
+                reserved.settle(cost(completion.usage, paid));
                 Asked::Completion(completion)
             }
-            Answered::Fault(why, garbage) => Asked::Fault { why, garbage },
-            Answered::Late => Asked::Exhausted(Exhausted::Wall),
+            Came::Fault(fault) => {
+                if fault.is_free() {
+                    reserved.settle(Spent { amount: paid, ..cost(most, 0) });
+                }
+                Asked::Fault(fault)
+            }
+            Came::Late => Asked::Exhausted(Exhausted::Wall),
         })
+    }
+
+    /// What a model answers within a time, and what was paid for that.
+    async fn listen(&self, ask: &Ask, wait: Duration) -> Answer {
+        let mut paid = Vec::new();
+        let mut sink = |delta| {
+            if let Delta::Paid(payment) = delta {
+                paid.push(payment);
+            }
+        };
+        let came = match tokio::time::timeout(wait, self.llm.complete(ask, &mut sink)).await {
+            Ok(Ok(completion)) => Came::Completion(completion),
+            Ok(Err(fault)) => Came::Fault(fault),
+            Err(_) => Came::Late,
+        };
+        Answer { came, paid }
     }
 
     /// The calls of one answer, each with what the model reads of its result.
@@ -327,7 +351,7 @@ impl Run {
             None if self.judge => {
                 let verdict = match self.ask(node, budget, &judgement(candidate)).await? {
                     Asked::Completion(completion) => verdict_of(&completion.text),
-                    Asked::Fault { why, .. } => Verdict::Revise(format!("the judge could not look: {why}")),
+                    Asked::Fault(fault) => Verdict::Revise(format!("the judge could not look: {fault}")),
                     Asked::Exhausted(bound) => Verdict::Revise(format!("the judge could not look: {bound}")),
                 };
                 ("judge".to_owned(), verdict)
@@ -371,15 +395,24 @@ impl std::fmt::Debug for Run {
 /// What became of an ask.
 pub(crate) enum Asked {
     Completion(Completion),
-    Fault { why: String, garbage: bool },
+    Fault(LlmFault),
     Exhausted(Exhausted),
+}
+
+/// What came of an ask; a line of the log.
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    #[serde(flatten)]
+    came: Came,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    paid: Vec<Payment>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Answered {
+enum Came {
     Completion(Completion),
-    Fault(String, bool),
+    Fault(LlmFault),
     Late,
 }
 

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::budget::{Budget, Limits};
 use super::check::{Check, Form};
 use super::log::Log;
+use super::run::ANSWER_TOKENS_MAX;
 use super::{Agent, Price, Run, Style};
 use crate::event::FINAL_RESPONSE;
 use crate::llm::{Llm, Message, Role};
@@ -41,8 +42,10 @@ pub struct Thinker {
     pub python: Option<Program>,
     /// What one run may spend.
     pub limits: Limits,
-    /// What the model costs.
+    /// What the model costs, where it is not paid for each ask by itself.
     pub price: Price,
+    /// Tokens of one answer at most.
+    pub answer_tokens_max: u32,
     /// What an answer must pass.
     pub checks: Vec<Arc<dyn Check>>,
     /// Whether the model judges each answer.
@@ -68,6 +71,7 @@ impl Thinker {
             python: None,
             limits: Limits::default(),
             price: Price::default(),
+            answer_tokens_max: ANSWER_TOKENS_MAX,
             checks: vec![Arc::new(Form::text())],
             judge: false,
         }
@@ -89,6 +93,7 @@ impl Thinker {
         run.python.clone_from(&self.python);
         run.checks.clone_from(&self.checks);
         run.judge = self.judge;
+        run.answer_tokens_max = self.answer_tokens_max;
         run
     }
 
@@ -126,7 +131,7 @@ impl Thinker {
         stream.complete().await?;
         let facts = json!({
             "complete": outcome.complete, "missing": outcome.missing, "citations": outcome.citations,
-            "spent": outcome.spent, "log": outcome.log,
+            "spent": outcome.spent, "paid": outcome.paid, "log": outcome.log,
         });
         out.complete_with(&facts).await
     }

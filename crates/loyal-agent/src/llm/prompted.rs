@@ -1,5 +1,7 @@
 //! Tool calls for models and hosts that have none: the tools in the prompt, the call in the answer, and repairs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
@@ -60,6 +62,49 @@ impl<L: Llm> Llm for Prompted<L> {
             unreachable!("the last repair returns")
         }
         .boxed()
+    }
+
+    fn amount_max(&self) -> u128 {
+        self.0.amount_max().saturating_mul(REPAIR_COUNT_MAX as u128 + 1)
+    }
+}
+
+/// A model that is told of its tools as hosts have them, and in words once its host has refused that.
+#[derive(Debug)]
+pub struct Fallback<L> {
+    model: Prompted<L>,
+    in_words: AtomicBool,
+}
+
+impl<L> Fallback<L> {
+    /// A model of which it is not known whether its host knows calls.
+    pub const fn new(model: L) -> Self {
+        Self { model: Prompted(model), in_words: AtomicBool::new(false) }
+    }
+}
+
+impl<L: Llm> Llm for Fallback<L> {
+    fn complete<'a>(
+        &'a self,
+        ask: &'a Ask,
+        sink: &'a mut (dyn FnMut(Delta) + Send),
+    ) -> BoxFuture<'a, Result<Completion, LlmFault>> {
+        async move {
+            if !self.in_words.load(Ordering::Relaxed) {
+                match self.model.0.complete(ask, sink).await {
+                    Err(LlmFault::Refused { status: 400 | 422 | 501, detail })
+                        if !ask.tools.is_empty() && detail.contains("tool") => {}
+                    completed => return completed,
+                }
+                self.in_words.store(true, Ordering::Relaxed);
+            }
+            self.model.complete(ask, sink).await
+        }
+        .boxed()
+    }
+
+    fn amount_max(&self) -> u128 {
+        self.model.amount_max()
     }
 }
 

@@ -40,29 +40,45 @@ where
     W: AsyncWrite + Send + Unpin + 'static,
 {
     let failed = |why: String| Error::Server { what: "MCP client", why };
-    let Served { tools, call_count_max, instructions } = served;
-    let session =
-        Session { tools: Mutex::new(tools), calls_left: AtomicU64::new(call_count_max), instructions };
+    let session = Session::new(served);
     let transport = AsyncRwTransport::new(input, output).with_max_line_length(MESSAGE_BYTES_MAX);
     let running = session.serve(transport).await.map_err(|error| failed(error.to_string()))?;
     running.waiting().await.map_err(|error| failed(error.to_string()))?;
     Ok(())
 }
 
-struct Session {
+/// What is served, and how much of it is left.
+#[derive(Debug)]
+pub(crate) struct Session {
     tools: Mutex<Toolbox>,
     calls_left: AtomicU64,
     instructions: String,
 }
 
 impl Session {
+    pub(crate) fn new(served: Served) -> Self {
+        let Served { tools, call_count_max, instructions } = served;
+        Self { tools: Mutex::new(tools), calls_left: AtomicU64::new(call_count_max), instructions }
+    }
+
+    /// What the tools are for.
+    pub(crate) fn instructions(&self) -> &str {
+        &self.instructions
+    }
+
+    /// The tools that may be called, as the protocol has them.
+    pub(crate) fn offered(&self) -> Vec<Described> {
+        let tools = self.tools();
+        tools.cards().filter(|card| tools.may_be_called(card)).map(described).collect()
+    }
+
     fn tools(&self) -> Toolbox {
         self.tools.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// One call, under the rules of any other. The arguments are those of a model we do not know, which may have read
     /// anything: nothing that writes goes through without a permission.
-    async fn call(&self, name: &str, arguments: Value) -> std::result::Result<String, ToolFault> {
+    pub(crate) async fn call(&self, name: &str, arguments: Value) -> std::result::Result<String, ToolFault> {
         let spend = |left: u64| left.checked_sub(1);
         if self.calls_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, spend).is_err() {
             return Err(ToolFault::new("no calls of tools are left"));
@@ -82,7 +98,7 @@ impl Session {
     }
 }
 
-fn described(card: &ToolCard) -> Described {
+pub(crate) fn described(card: &ToolCard) -> Described {
     let input = card.input.as_object().cloned().unwrap_or_default();
     let mut hints = ToolAnnotations::default();
     hints.read_only_hint = Some(card.effect == Effect::Read);
@@ -102,9 +118,7 @@ impl ServerHandler for Session {
         _: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> std::result::Result<ListToolsResult, ErrorData> {
-        let tools = self.tools();
-        let offered = tools.cards().filter(|card| tools.may_be_called(card)).map(described).collect();
-        Ok(ListToolsResult::with_all_items(offered))
+        Ok(ListToolsResult::with_all_items(self.offered()))
     }
 
     async fn call_tool(

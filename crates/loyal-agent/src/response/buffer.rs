@@ -9,11 +9,11 @@ use crate::{Result, Ulid};
 
 /// Events that wait for a reader before the agent does.
 const WAITING_COUNT_MAX: usize = 64;
-/// Bytes that wait for a reader before the agent does.
-const WAITING_BYTES_MAX: usize = 256 << 10;
+/// Bytes that wait for a reader before the agent does. What waits in a hundred busy streams is memory.
+const WAITING_BYTES_MAX: usize = 8 << 10;
 
 /// Bytes of room that a stream keeps while nothing waits.
-const ROOM_BYTES_MAX: usize = 8 << 10;
+const ROOM_BYTES_MAX: usize = WAITING_BYTES_MAX;
 
 /// How events become bytes.
 pub(crate) trait Encoding: Send {

@@ -140,25 +140,35 @@ fn conversation(said: Vec<Said>, ids: &mut Ulids) -> Result<(Session, Query), &'
     Ok((Session::new(PROCESSOR, activity_id, query.id, interactions), query))
 }
 
-/// Waits for the end of a run and answers in one piece.
-async fn whole(server: &Server, head: &Head, body: Body) -> Response<Body> {
+/// Waits for the end of a run: what it answered, or how it failed where it answered nothing.
+///
+/// # Errors
+/// The status and the words of a refusal.
+pub(super) async fn heard(server: &Server, body: Body) -> Result<String, (u16, String)> {
+    let wrong = |error: &dyn std::fmt::Display| (500, error.to_string());
     let mut decoder = Decoder::new(server.limits.response);
-    let collected = match body.collect().await {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) => return fault(server, 500, &error.to_string()),
-    };
-    if let Err(error) = decoder.push(&collected) {
-        return fault(server, 500, &error.to_string());
-    }
+    let collected = body.collect().await.map_err(|error| wrong(&error))?.to_bytes();
+    decoder.push(&collected).map_err(|error| wrong(&error))?;
     let events: Vec<Event> = std::iter::from_fn(|| decoder.event()).collect();
     let text = answer_text(&events.iter());
     let failed = events.iter().find_map(|event| match &event.content {
         Content::Error(fault) => Some(fault),
         _ => None,
     });
-    if let (Some(failed), true) = (failed, text.is_empty()) {
-        return fault(server, u16::try_from(failed.code).unwrap_or(500), &failed.message);
+    match failed {
+        Some(failed) if text.is_empty() => {
+            Err((u16::try_from(failed.code).unwrap_or(500), failed.message.clone()))
+        }
+        _ => Ok(text),
     }
+}
+
+/// Waits for the end of a run and answers in one piece.
+async fn whole(server: &Server, head: &Head, body: Body) -> Response<Body> {
+    let text = match heard(server, body).await {
+        Ok(text) => text,
+        Err((status, why)) => return fault(server, status, &why),
+    };
     let choice = json!({
         "index": 0, "message": { "role": "assistant", "content": text }, "finish_reason": "stop",
     });

@@ -15,7 +15,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
-use super::{Server, assist, openai, runs};
+use super::{Server, assist, mcp, openai, runs};
 
 /// How long a request's body may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
@@ -29,6 +29,7 @@ pub(super) fn service(server: &Arc<Server>) -> Router {
         .route("/runs/{request_id}", get(runs::answer))
         .route("/v1/models", get(openai::models))
         .route("/v1/chat/completions", post(openai::answer))
+        .route("/mcp", post(mcp::answer))
         .method_not_allowed_fallback(not_allowed)
         .fallback(not_found)
         .with_state(server.clone())

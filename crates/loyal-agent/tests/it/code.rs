@@ -321,7 +321,7 @@ async fn the_same_code_again_and_again_is_a_standstill() {
     let (log, _) = Log::in_memory(Arc::new(Still));
     let mut run = Run::new(llm, Budget::new(Limits::default(), Duration::ZERO), log, SEED);
     let outcome = agent::run("goal", Style::Code, &mut run).await.unwrap();
-    assert_eq!(outcome.ending, Ending::Model("there is no Python to run code with".to_owned()));
+    assert_eq!(outcome.ending, Ending::NoPython);
 }
 
 async fn eventful(earlier: &[u8], live: &Arc<AtomicU32>) -> (Outcome, Vec<u8>) {

@@ -27,4 +27,5 @@ mod serve;
 mod think;
 mod thinker;
 mod tools;
+mod visit;
 mod wire;

@@ -122,7 +122,10 @@ async fn a_model_that_answers_garbage_ends_in_words() {
     assert!(outcome(&llm, Toolbox::new()).await.complete);
     let llm = Arc::new(Scripted::new([garbage()]));
     let outcome_ = outcome(&llm, Toolbox::new()).await;
-    assert!(matches!(&outcome_.ending, Ending::Model(why) if why.contains("what?")), "{outcome_:?}");
+    assert!(
+        matches!(&outcome_.ending, Ending::Model(LlmFault::Garbage { why }) if why == "what?"),
+        "{outcome_:?}"
+    );
     assert!(!outcome_.complete && !outcome_.missing.is_empty());
     let refusing = LlmFault::Refused { status: 401, detail: "no".to_owned() };
     let llm = Arc::new(Scripted::new([Reply::Fault(refusing)]));

@@ -9,17 +9,19 @@ use anyhow::{Context as _, bail, ensure};
 use loyal_agent::agent::budget::{Budget, Limits};
 use loyal_agent::agent::log::Log;
 use loyal_agent::agent::{self, Run, Style};
-use loyal_agent::llm::{Llm, OpenAi, Prompted};
 use loyal_agent::tool::{BROWSE, Grant, Toolbox, browse_with_secrets, domains_named};
 use loyal_browser::trace::{self, Trace};
 use loyal_browser::{Browser, Launch, Reach};
 use serde_json::json;
 
+use super::mind::Source;
+use super::person::with_person;
 use super::toolset;
 use crate::{clock::SystemClock, output};
 
 /// Arguments of `loyal agent browse`.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("who").required(true).args(["model_url", "wallet"]))]
 #[command(after_help = "\
 It needs Chromium or Chrome (Debian: apt install chromium). It may go to the domains of the addresses in the goal and to \
 those of --allow, and nowhere else: not for a click, not for a picture of a page. There it may do whatever a visitor may, \
@@ -32,18 +34,8 @@ Examples:
 pub(crate) struct Args {
     /// What is to be done, with the address to begin at if it matters.
     goal: String,
-    /// A model of OpenAI's kind: its address up to and with /v1.
-    #[arg(long, value_name = "URL")]
-    model_url: String,
-    /// The name of the model there.
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    model: String,
-    /// The file that holds the key of an account there.
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
-    /// Tell the model of its tool in words: for models and hosts that know no calls.
-    #[arg(long)]
-    prompted: bool,
+    #[command(flatten)]
+    source: Source,
     /// A domain that may be visited, with those below it, beside those of addresses in the goal. May be repeated.
     #[arg(long, value_name = "DOMAIN")]
     allow: Vec<String>,
@@ -81,6 +73,9 @@ pub(crate) struct Args {
     /// Seconds the whole may take.
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     timeout: u64,
+    /// Let it ask whoever sits at the terminal.
+    #[arg(long)]
+    person: bool,
     /// Print the outcome as JSON.
     #[arg(long)]
     json: bool,
@@ -93,7 +88,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 async fn work(args: &Args) -> anyhow::Result<()> {
-    let llm = model(args)?;
+    let model = args.source.open().await?;
     let secrets = toolset::secrets(&args.secret)?;
     let domains = domains(args)?;
     let domains: Vec<&str> = domains.iter().map(String::as_str).collect();
@@ -121,14 +116,19 @@ async fn work(args: &Args) -> anyhow::Result<()> {
     // Whoever starts this asked for just that: the tool may act on the domains that were allowed.
     let calls = u32::try_from(args.steps.saturating_mul(4)).unwrap_or(u32::MAX);
     let grant = Grant { tool: BROWSE.to_owned(), arguments: json!({}), call_count_max: calls };
-    let tools = Toolbox::new().with_all([browsing]).with_grant(grant).with_secrets(secrets);
+    let mut tools = Toolbox::new().with_all([browsing]).with_grant(grant).with_secrets(secrets);
+    if args.person {
+        tools = with_person(tools)?;
+    }
     let log = match &args.log {
         Some(path) => Log::new(File::create_new(path).with_context(|| path.display().to_string())?, clock),
         None => Log::in_memory(clock).0,
     };
     let wall = Duration::from_secs(args.timeout);
     let limits = Limits { steps: args.steps, wall, tool_calls: u64::from(calls), ..Limits::default() };
-    let mut run = Run::new(llm, Budget::new(limits, log.now()), log, rand::random()).with_tools(tools);
+    let budget = Budget::new(model.limits(limits), log.now());
+    let mut run = Run::new(model.llm, budget, log, rand::random()).with_tools(tools);
+    run.answer_tokens_max = model.answer_tokens_max;
     let outcome = agent::run(&args.goal, Style::React, &mut run).await;
     if let Some(folder) = &args.trace {
         let path = folder.join("trace.html");
@@ -154,15 +154,6 @@ async fn work(args: &Args) -> anyhow::Result<()> {
         output::say(&format!("incomplete: {}", outcome.missing.join("; ")));
     }
     Ok(())
-}
-
-fn model(args: &Args) -> anyhow::Result<Arc<dyn Llm>> {
-    let mut model = OpenAi::new(&args.model_url, &args.model)?;
-    if let Some(path) = &args.key_file {
-        let key = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        model = model.with_key(&key)?;
-    }
-    Ok(if args.prompted { Arc::new(Prompted(model)) } else { Arc::new(model) })
 }
 
 /// Where it may go: nowhere it was not sent. Empty is anywhere.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use loyal_agent::mcp::{self, Served};
+use loyal_agent::tool::Toolbox;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::runtime::Handle;
 
@@ -20,16 +21,13 @@ const PIPE_BYTES: usize = 64 << 10;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 It speaks the Model Context Protocol on standard input and output, for programs that start it themselves. Tools that change \
-something are offered only with --grant. With --model-url there is one tool more, ask: an agent that has all the tools.
+something are offered only with --grant. With --model-url or --wallet there is one tool more, ask: an agent that has all the tools.
 
 Examples:
   loyal agent mcp --web --python
   loyal agent mcp --files ./notes --grant write_file
   loyal agent mcp --model-url http://127.0.0.1:8080/v1 --web --style code")]
 pub(crate) struct Args {
-    /// A model behind a URL of OpenAI's kind, up to and with /v1.
-    #[arg(long, value_name = "URL")]
-    model_url: Option<String>,
     #[command(flatten)]
     mind: Mind,
     #[command(flatten)]
@@ -39,20 +37,24 @@ pub(crate) struct Args {
     calls: u64,
 }
 
+/// Tools as they are served.
+pub(super) fn served(tools: Toolbox, call_count_max: u64) -> Served {
+    Served { tools, call_count_max, instructions: INSTRUCTIONS.to_owned() }
+}
+
 /// Serves until the other side closes the pipe.
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (output, writer) = runtime.block_on(async { written() });
     let served = runtime.block_on(async {
         let mut tools = args.tools.open().await?;
-        if let Some(url) = &args.model_url {
-            let thinker = args.mind.thinker(url, tools.clone())?;
+        if args.mind.is_named() {
+            let thinker = args.mind.thinker(tools.clone()).await?;
             tools = tools.with_all([Arc::new(thinker).as_tool("ask")]);
         }
         let names: Vec<_> = tools.cards().map(|card| card.name.as_str()).collect();
         output::say(&format!("tools: {}", names.join(", ")));
-        let served = Served { tools, call_count_max: args.calls, instructions: INSTRUCTIONS.to_owned() };
-        mcp::serve(served, input(), output).await.map_err(anyhow::Error::from)
+        mcp::serve(served(tools, args.calls), input(), output).await.map_err(anyhow::Error::from)
     });
     // The last answers are on their way; whatever a tool still does ends with us.
     let _ = writer.join();

@@ -21,18 +21,21 @@ const HISTORY_BYTES_MAX: usize = 64 << 20;
 
 /// Arguments of `loyal agent serve`.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("who").required(true).args(["echo", "model_url", "wallet"]))]
 #[command(after_help = "\
 The agent answers POST /assist as the Sentient Agent Framework 0.3.0 does, and POST /v1/chat/completions for programs \
-that take it for a chat model.
+that take it for a chat model, and POST /mcp for programs that take it for a tool.
 
 Examples:
   loyal agent serve --echo
   loyal agent serve --model-url http://127.0.0.1:8080/v1 --model qwen --web --files ./notes
   loyal agent serve --model-url http://127.0.0.1:8080/v1 --style code --web
+  loyal agent serve --wallet loyal-wallet --key me.json --spend 0.05 --web
   loyal agent serve --model-url http://127.0.0.1:8080/v1 --mcp \"notes=npx -y some-server\" --mcp-pins pins.json")]
 pub(crate) struct Args {
-    #[command(flatten)]
-    who: Who,
+    /// An agent to try a client with: it says what it is told; "count 5" makes it count, "wait" makes it wait.
+    #[arg(long)]
+    echo: bool,
     #[command(flatten)]
     mind: Mind,
     #[command(flatten)]
@@ -40,24 +43,18 @@ pub(crate) struct Args {
     /// Where to listen.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
     listen: SocketAddr,
+    /// Offer its tools too to programs that speak the Model Context Protocol at /mcp: those that only read, and those of --grant.
+    #[arg(long, conflicts_with = "echo")]
+    offer: bool,
+    /// A name under which others reach it, for programs at /mcp. May be repeated.
+    #[arg(long, value_name = "DOMAIN")]
+    name: Vec<String>,
     /// Where to answer Prometheus at /metrics; nowhere unless given.
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
     /// Remember conversations in this file; in memory only unless given.
     #[arg(long, value_name = "FILE")]
     history: Option<PathBuf>,
-}
-
-/// Who answers.
-#[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
-struct Who {
-    /// An agent to try a client with: it says what it is told; "count 5" makes it count, "wait" makes it wait.
-    #[arg(long)]
-    echo: bool,
-    /// A model behind a URL of OpenAI's kind, up to and with /v1.
-    #[arg(long, value_name = "URL")]
-    model_url: Option<String>,
 }
 
 /// Serves.
@@ -68,14 +65,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 async fn serve(args: &Args) -> anyhow::Result<()> {
     let limits = Limits::default();
-    ensure!(!args.who.echo || args.tools.is_empty(), "--echo uses no tools");
-    let server = match &args.who.model_url {
-        Some(url) => {
-            let thinker = args.mind.thinker(url, args.tools.open().await?)?;
-            server(thinker, "Answers questions with a model and tools.", limits)
-        }
-        None => server(agent("echo", echo), "Says what it is told.", limits),
+    ensure!(!args.echo || args.tools.is_empty(), "--echo uses no tools");
+    let server = if args.echo {
+        server(agent("echo", echo), "Says what it is told.", limits)
+    } else {
+        let tools = args.tools.open().await?;
+        let thinker = args.mind.thinker(tools.clone()).await?;
+        let server = server(thinker, "Answers questions with a model and tools.", limits);
+        if args.offer { server.with_offer(super::mcp::served(tools, u64::MAX)) } else { server }
     };
+    let server = args.name.iter().fold(server, |server, name| server.with_name(name));
     let history = match &args.history {
         Some(path) => History::in_file(path, HISTORY_BYTES_MAX)?,
         None => History::in_memory(HISTORY_BYTES_MAX),

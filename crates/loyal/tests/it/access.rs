@@ -3,9 +3,6 @@
 #[path = "../../../loyal-access/tests/it/double.rs"]
 #[allow(dead_code, reason = "the crate that it comes from uses all of it")]
 mod double;
-#[path = "../../../loyal-protocol/examples/economy/market.rs"]
-#[allow(dead_code, clippy::print_stdout, reason = "the example uses all of it")]
-mod market;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Child;
@@ -18,11 +15,11 @@ use loyal_protocol::chain::Patience;
 use loyal_protocol::devnet::{Accounts, Chain, Genesis, Limits, Server, Store, serve};
 use loyal_protocol::{Client, Key};
 use loyal_types::Clock;
-use market::{LOYAL, Market};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use crate::command::Place;
+use crate::market::{self, LOYAL, Market};
 
 const PRICE: u128 = LOYAL / 500;
 const DAY: u64 = 86_400;
@@ -206,4 +203,39 @@ fn a_proxy_pays_for_programs_and_locks_the_wallet() {
     let bound = ["access", "proxy", "--key", "6", "--listen", "0.0.0.0:0"];
     town.bad(&bound, &["want a secret"]);
     drop(town.runtime);
+}
+
+#[test]
+fn an_agent_pays_with_a_wallet_and_hears_what_its_host_withholds() {
+    use loyal_agent::llm::{Ask, Llm as _, LlmFault, Message, Paid, Role};
+
+    let town = Town::open();
+    town.good(&["access", "request", "credential.json", "--key", "6"]);
+    let serve = ["agent", "serve", "--wallet", "loyal-wallet", "--key", "6", "--listen", "127.0.0.1:0"];
+    let mut agent = Proxy(town.place.command(&serve).spawn().unwrap());
+    let mut url = String::new();
+    BufReader::new(agent.0.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    assert_eq!(town.good(&["agent", "ask", url.trim(), "good evening"]), "You said: good evening\n");
+    drop(agent);
+    assert_eq!(town.json(&["access", "show"])["receipts"], 1);
+    let named = ["agent", "serve", "--wallet", "loyal-wallet", "--key", "6", "--spend", "much"];
+    town.bad(&named, &["--spend"]);
+    town.bad(&["agent", "serve", "--wallet", "loyal-wallet"], &["--key: who pays?"]);
+    // A host that keeps its receipt back is not paid any more.
+    let asked = town.runtime.block_on(async {
+        let caller = loyal::caller(town.place.path("loyal-wallet"), key(6)).await.unwrap();
+        let llm = Paid::open(caller).await.unwrap();
+        town.double.will([Fault::OtherSigner]);
+        let messages = vec![Message::new(Role::User, "Hello?")];
+        let ask = Ask { messages, max_tokens: 9, ..Ask::default() };
+        let mut faults = Vec::new();
+        for _ in 0..2 {
+            faults.push(llm.complete(&ask, &mut |_| {}).await.unwrap_err());
+        }
+        faults
+    });
+    for fault in &asked {
+        assert!(matches!(fault, LlmFault::Withheld { .. }) && !fault.is_free(), "{fault:?}");
+    }
+    assert_eq!(town.double.answered(), 2);
 }

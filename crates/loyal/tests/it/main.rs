@@ -13,8 +13,12 @@ mod endpoint;
 mod gateway;
 mod help;
 mod hub;
+#[path = "../../../loyal-protocol/examples/economy/market.rs"]
+#[allow(dead_code, clippy::print_stdout, reason = "the example uses all of it")]
+mod market;
 mod measures;
 mod model;
+mod paid;
 mod prover;
 mod pull;
 mod story;
