@@ -4,7 +4,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     access, agent, chain, completions, court, demo, fingerprint, governance, host, key, manual, model, owner,
-    stake, verify,
+    stake, up, verify,
 };
 
 /// Mark a model's weights, prove who serves them.
@@ -20,6 +20,7 @@ itself with --help; those with a result print it as JSON with --json.
 
 Examples:
   loyal demo
+  loyal up
   loyal model generate \"Once upon a time\"
   loyal model chat ./SmolLM2-135M-Instruct"
 )]
@@ -65,6 +66,8 @@ enum Noun {
     /// Run a chain of your own: an EVM chain inside this program, for wallets, libraries and tests.
     #[command(subcommand)]
     Chain(chain::Verb),
+    /// Start all of it on this machine: a chain, a registered model, its host, its issuer, a status page.
+    Up(Box<up::Args>),
     /// See it work: mark the model that comes with Loyal, attack it, and prove whose it is (about two minutes).
     Demo(demo::Args),
     /// Print the script that lets a shell complete this command line.
@@ -92,6 +95,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Noun::Court(verb) => court::run(verb),
         Noun::Key(verb) => key::run(verb),
         Noun::Chain(verb) => chain::run(verb),
+        Noun::Up(args) => up::run(&args),
         Noun::Demo(args) => demo::run(&args),
         Noun::Completions(args) => completions::run(&args, Args::command()),
         Noun::PythonWorker => {

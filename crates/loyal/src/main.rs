@@ -26,8 +26,10 @@ mod shipped;
 mod site;
 mod stake;
 mod stop;
+mod store;
 mod subject;
 mod time;
+mod up;
 mod verify;
 
 use ending::Ending;

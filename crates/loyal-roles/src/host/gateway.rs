@@ -36,6 +36,8 @@ use crate::error::{Error, Result};
 /// Invocations judged or answered at the same time; more wait outside.
 const UNDER_WAY_MAX: usize = 8_192;
 
+const EMBEDDINGS: &str = "/v1/embeddings";
+
 /// What answers admitted invocations.
 #[derive(Debug)]
 pub enum Source {
@@ -63,7 +65,7 @@ pub fn run(
         Source::Model(model) => super::answer_with(*model, settings, clock, |inner, settings| {
             super::serve(
                 listener,
-                app(Arc::new(Gateway::new(gate, inner, bytes_max))),
+                app(Arc::new(Gateway::new(gate, inner, bytes_max).without_embeddings())),
                 settings.drain_max,
                 drain,
             )
@@ -85,11 +87,18 @@ struct Gateway {
     inner: Router,
     bytes_max: usize,
     under_way: AtomicUsize,
+    /// Whether what answers makes embeddings; where it does not, nobody is asked to pay for one.
+    embeds: bool,
 }
 
 impl Gateway {
     const fn new(gate: Arc<Gate>, inner: Router, bytes_max: usize) -> Self {
-        Self { gate, inner, bytes_max, under_way: AtomicUsize::new(0) }
+        Self { gate, inner, bytes_max, under_way: AtomicUsize::new(0), embeds: true }
+    }
+
+    const fn without_embeddings(mut self) -> Self {
+        self.embeds = false;
+        self
     }
 
     /// Asks what answers.
@@ -123,7 +132,7 @@ fn app(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/v1/completions", post(invoke))
         .route("/v1/chat/completions", post(invoke))
-        .route("/v1/embeddings", post(invoke))
+        .route(EMBEDDINGS, post(invoke))
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(models))
         .route("/v1/loyal", get(terms))
@@ -137,6 +146,9 @@ fn app(gateway: Arc<Gateway>) -> Router {
 
 /// An invocation: judged before anything reads the prompt.
 async fn invoke(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    if !gateway.embeds && request.uri().path() == EMBEDDINGS {
+        return super::fault::Fault::no_embeddings().into_response();
+    }
     let Some(place) = Place::take(&gateway) else {
         return super::fault::Fault::busy(1).into_response();
     };
@@ -244,16 +256,11 @@ async fn models(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
     answer::json(&value)
 }
 
-/// What the host asks for.
-async fn terms(State(gateway): State<Arc<Gateway>>) -> Response {
-    let gate = Arc::clone(&gateway.gate);
-    match tokio::task::spawn_blocking(move || gate.terms()).await {
-        Ok(Ok(terms)) => answer::json(&terms),
-        _ => {
-            let mut refused = gateway_broken();
-            (refused.status, refused.code) = (503, "chain_unavailable");
-            refuse(&refused)
-        }
+/// What the host asks for, of callers whom the builder named by `LOYAL-BUILDER` brings.
+async fn terms(State(gateway): State<Arc<Gateway>>, headers: axum::http::HeaderMap) -> Response {
+    match gateway.gate.terms(&headers).await {
+        Ok(terms) => answer::json(&terms),
+        Err(refused) => refuse(&refused),
     }
 }
 
