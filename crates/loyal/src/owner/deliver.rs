@@ -37,6 +37,7 @@ pub(crate) struct Args {
     /// The hosting.
     hosting: u64,
     /// The folder of the copy.
+    #[arg(id = "weights", value_name = "FOLDER")]
     folder: PathBuf,
     /// The secret file of the fingerprints.
     #[arg(long, value_name = "FILE")]

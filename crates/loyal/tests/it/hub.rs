@@ -137,7 +137,7 @@ fn hub(behaviour: &Behaviour, asked: &Asked, store: &str) -> (String, Vec<u8>) {
     }
     let name =
         ["main", COMMIT].iter().find_map(|at| asked.path.strip_prefix(&format!("/{ID}/resolve/{at}/")));
-    let name = name.unwrap_or_default();
+    let name = &name.unwrap_or_default().replace("%20", " ");
     let Some(content) = behaviour.files.get(name) else { return simple("404 Not Found") };
     let length = content.len();
     if name.ends_with(".safetensors") {
