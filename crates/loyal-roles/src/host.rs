@@ -10,6 +10,7 @@ pub mod gateway;
 pub mod keeper;
 pub mod limits;
 pub mod log;
+pub mod status;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -233,6 +234,7 @@ fn app(host: Arc<Host>) -> Router {
         .route("/v1/models/{*name}", get(model))
         .route("/v1/completions", post(completion::answer))
         .route("/v1/chat/completions", post(chat::answer))
+        .route("/v1/embeddings", post(async || Fault::no_embeddings().into_response()))
         .fallback(async || Fault::no_such_path().into_response())
         .method_not_allowed_fallback(async || Fault::wrong_method().into_response())
         .layer(DefaultBodyLimit::max(limit))

@@ -1,8 +1,12 @@
 //! The chain's side of a host: a hosting is opened, its bond kept up, its epochs reported, its end waited for.
 
+mod delivery;
+
 use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::SolEvent as _;
 use loyal_protocol::{Addresses, Asset, Client, Key, Step, Walk, contracts::*, message};
+
+pub use delivery::{Copy, acknowledge, copy_of, prepare};
 
 use crate::error::{Error, Result};
 
@@ -147,6 +151,15 @@ pub fn open(walk: &mut Walk<'_>, at: &Addresses, offer: &Offer, signer: &Key) ->
     };
     let id = id.ok_or_else(|| Error::refused("the gate opened no hosting"))?.saturating_to();
     Ok((id, deliver(walk, at, (id, model, version), signer)?))
+}
+
+/// The least bond that carries so many invocations at a price in a day: at least one.
+///
+/// # Errors
+/// The chain's.
+pub fn bond_least(client: &Client, at: &Addresses, price: u128, daily: u64) -> Result<U256> {
+    let factor = client.call(at.parameters, &Parameters::getCall { parameter: BOND_FACTOR })?;
+    Ok(U256::from(price).saturating_mul(factor).saturating_mul(U256::from(daily.max(1))))
 }
 
 /// The version asked for, which must be one that is served.

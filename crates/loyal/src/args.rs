@@ -4,7 +4,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     access, agent, chain, completions, court, demo, fingerprint, governance, host, key, manual, model, owner,
-    prover, stake, validator, verify,
+    prover, stake, up, validator, verify,
 };
 
 /// Mark a model's weights, prove who serves them.
@@ -20,6 +20,7 @@ itself with --help; those with a result print it as JSON with --json.
 
 Examples:
   loyal demo
+  loyal up
   loyal model generate \"Once upon a time\"
   loyal model chat ./SmolLM2-135M-Instruct"
 )]
@@ -71,6 +72,8 @@ enum Noun {
     /// Run a chain of your own: an EVM chain inside this program, for wallets, libraries and tests.
     #[command(subcommand)]
     Chain(chain::Verb),
+    /// Start all of it on this machine: a chain, a registered model, its host, its issuer, a status page.
+    Up(Box<up::Args>),
     /// See it work: a model is marked, registered, hosted, paid for; a cheat is convicted, and its holders vote (about three minutes).
     Demo(demo::Args),
     /// Print the script that lets a shell complete this command line.
@@ -100,6 +103,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         Noun::Court(verb) => court::run(verb),
         Noun::Key(verb) => key::run(verb),
         Noun::Chain(verb) => chain::run(verb),
+        Noun::Up(args) => up::run(&args),
         Noun::Demo(args) => demo::run(&args),
         Noun::Completions(args) => completions::run(&args, Args::command()),
         Noun::PythonWorker => {

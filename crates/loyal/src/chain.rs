@@ -21,7 +21,7 @@ mod reach;
 mod send;
 mod serve;
 
-pub(crate) use reach::Reach;
+pub(crate) use reach::{Reach, announce};
 use reach::{is_locked, open};
 
 /// What can be done with the embedded chain.

@@ -55,6 +55,14 @@ pub(crate) fn program() -> Option<PathBuf> {
     std::env::current_exe().ok()
 }
 
+/// Whether a shell that is told `loyal` finds this program, by PATH.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub(crate) fn is_found(program: &std::path::Path) -> bool {
+    let places = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&places).map(|place| place.join("loyal")).find(|place| place.is_file());
+    found.and_then(|found| std::fs::canonicalize(found).ok()).is_some_and(|found| found == program)
+}
+
 /// What any program needs of the environment, and nothing else of it.
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
 pub(crate) fn basic() -> Vec<(&'static str, std::ffi::OsString)> {

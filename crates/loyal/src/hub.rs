@@ -81,16 +81,8 @@ impl Hub {
             endpoint.starts_with("https://") || endpoint.starts_with("http://"),
             "HF_ENDPOINT is {endpoint:?}; it must begin with https://"
         );
-        let access = token_file.filter(|file| file.exists()).map(Access::read).transpose()?;
-        if let Some(access) = &access {
-            let host = endpoint.split("://").nth(1).unwrap_or_default();
-            let local = ["127.0.0.1", "localhost", "[::1]"].iter().any(|name| host.starts_with(name));
-            ensure!(
-                local || endpoint.starts_with("https://"),
-                "the access token in {} would go unencrypted to {endpoint}; use https:// in HF_ENDPOINT",
-                access.file.display()
-            );
-        }
+        let token_file = token_file.filter(|file| file.exists());
+        let access = token_file.map(|file| Access::read(&endpoint, file)).transpose()?;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // Redirects are followed here, where it is known who may see the access token.
@@ -276,8 +268,23 @@ impl Hub {
     }
 }
 
+/// What a request to the hub at `endpoint` shows, from the file of an access token.
+///
+/// # Errors
+/// The token cannot be read or must not be sent there.
+pub(crate) fn bearer(endpoint: &str, file: &Path) -> anyhow::Result<String> {
+    Access::read(endpoint, file).map(|access| access.bearer)
+}
+
 impl Access {
-    fn read(file: &Path) -> anyhow::Result<Self> {
+    fn read(endpoint: &str, file: &Path) -> anyhow::Result<Self> {
+        let host = endpoint.split("://").nth(1).unwrap_or_default();
+        let local = ["127.0.0.1", "localhost", "[::1]"].iter().any(|name| host.starts_with(name));
+        ensure!(
+            local || endpoint.starts_with("https://"),
+            "the access token in {} would go unencrypted to {endpoint}; use https:// in HF_ENDPOINT",
+            file.display()
+        );
         let shown = file.display();
         let text =
             fs::read_to_string(file).with_context(|| format!("{shown}: reading the access token failed"))?;
@@ -295,7 +302,7 @@ fn origin(url: &str) -> &str {
 }
 
 /// Names that stand in an address as they are, and cannot lead anywhere else.
-fn check_name(id: &str, revision: &str) -> anyhow::Result<()> {
+pub(crate) fn check_name(id: &str, revision: &str) -> anyhow::Result<()> {
     let plain = |text: &str| {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         !text.is_empty() && text.bytes().all(fits) && !text.starts_with('.') && !text.contains("..")

@@ -27,8 +27,10 @@ mod shipped;
 mod site;
 mod stake;
 mod stop;
+mod store;
 mod subject;
 mod time;
+mod up;
 mod validator;
 mod verify;
 

@@ -5,6 +5,7 @@ use clap::Subcommand;
 mod chat;
 mod evaluate;
 mod export;
+pub(crate) mod fetch;
 mod generate;
 mod info;
 pub(crate) mod opened;
@@ -24,6 +25,8 @@ pub(crate) enum Verb {
     Show(show::Args),
     /// Download a model from the Hugging Face hub, checked and resumable.
     Pull(pull::Args),
+    /// Bring published weights out of a store, checked by their root.
+    Fetch(Box<fetch::Args>),
     /// Go on writing where a prompt ends.
     Generate(generate::Args),
     /// Talk to a model.
@@ -44,6 +47,7 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Info(args) => info::run(&args),
         Verb::Show(args) => show::run(&args),
         Verb::Pull(args) => pull::run(&args),
+        Verb::Fetch(args) => fetch::run(&args),
         Verb::Generate(args) => generate::run(&args),
         Verb::Chat(args) => chat::run(&args),
         Verb::Evaluate(args) => evaluate::run(&args),

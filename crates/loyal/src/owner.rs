@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 use crate::site::{self, Actor, Reached, Site};
 use crate::{output, time};
 
+mod deliver;
 mod issue;
+mod publish;
 mod tickets;
 
 /// What an owner, or a maker, can do.
@@ -30,6 +32,10 @@ pub(crate) enum Verb {
     Version(VersionArgs),
     /// Sign the agreement of a registration, as one of the makers named in it.
     Agree(AgreeArgs),
+    /// Store weights where others find them by their root: in a folder, or a bucket of S3's API.
+    Publish(publish::Args),
+    /// Make a host's own copy of a traced model, publish it, and name it on the chain.
+    Deliver(Box<deliver::Args>),
     /// Give somebody a credential, or run a server that gives them to whoever may have one.
     Issue(issue::IssueArgs),
     /// Take credentials back: one, a holder's, an issuer's, or all.
@@ -159,6 +165,8 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Register(args) => register(&args.site, &args.actor, &args.file, None),
         Verb::Version(args) => register(&args.site, &args.actor, &args.file, Some(args.model)),
         Verb::Agree(args) => agree(&args),
+        Verb::Publish(args) => publish::run(&args),
+        Verb::Deliver(args) => deliver::run(&args),
         Verb::Issue(args) => issue::issue(&args),
         Verb::Revoke(args) => issue::revoke(&args),
         Verb::Tickets(args) => tickets::run(&args),

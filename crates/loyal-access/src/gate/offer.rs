@@ -131,15 +131,22 @@ impl Gate {
         })
     }
 
-    /// What the host says of itself, and the ways to pay when nobody brought the caller.
+    /// What the host says of itself, and the ways to pay: at the till of the builder that `LOYAL-BUILDER` names, or at
+    /// nobody's.
     ///
     /// # Errors
-    /// The chain's.
-    pub fn terms(&self) -> Result<Value> {
-        let mut info = self.info();
-        let required = self.required(Address::ZERO, None)?;
-        info["accepts"] = serde_json::to_value(required.accepts).unwrap_or_default();
-        Ok(info)
+    /// A refusal where the header names no account, or the chain does not answer.
+    pub async fn terms(self: &Arc<Self>, headers: &HeaderMap) -> std::result::Result<Value, Box<Refused>> {
+        let builder = super::showing::builder(headers)?.unwrap_or_default();
+        let gate = Arc::clone(self);
+        match tokio::task::spawn_blocking(move || gate.required(builder, None)).await {
+            Ok(Ok(required)) => {
+                let mut info = self.info();
+                info["accepts"] = serde_json::to_value(required.accepts).unwrap_or_default();
+                Ok(info)
+            }
+            _ => Err(Refused::chain_unavailable()),
+        }
     }
 
     /// The ways to pay, for invocations that a builder brings.

@@ -30,7 +30,7 @@ async fn answer(gate: Arc<Gate>, request: Request<Incoming>) -> Response<Full<By
         Response::builder().status(status).body(Full::new(Bytes::from(value.to_string()))).unwrap()
     };
     if head.uri.path() == "/v1/loyal" {
-        return whole(200, &tokio::task::spawn_blocking(move || gate.terms().unwrap()).await.unwrap());
+        return whole(200, &gate.terms(&head.headers).await.unwrap());
     }
     if head.uri.path().starts_with("/v1/receipts/") {
         return whole(404, &json!({ "error": { "code": "no_receipt" } }));

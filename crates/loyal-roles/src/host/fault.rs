@@ -56,6 +56,16 @@ impl Fault {
         }
     }
 
+    /// The model of this process makes texts, and no vectors of them.
+    pub(super) fn no_embeddings() -> Self {
+        let message =
+            "the model here makes no embeddings; ask a host whose engine does (`--upstream`)".to_owned();
+        Self {
+            code: Some("embeddings_unsupported"),
+            ..Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message)
+        }
+    }
+
     pub(super) fn no_such_path() -> Self {
         let message =
             "no such path; there are /v1/models, /v1/completions and /v1/chat/completions".to_owned();

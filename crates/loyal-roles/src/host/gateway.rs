@@ -39,6 +39,8 @@ use super::{Drain, Model, Settings};
 use crate::error::{Error, Result};
 use visit::Visit;
 
+const EMBEDDINGS: &str = "/v1/embeddings";
+
 /// What answers admitted invocations.
 #[derive(Debug)]
 pub enum Source {
@@ -62,14 +64,14 @@ pub fn run(
     drain: &Drain,
 ) -> Result<()> {
     let (known, told) = (settings.clone(), Arc::clone(&clock));
-    let app = move |inner| app(Arc::new(Gateway::new(gate, inner, (&known, told))));
+    let app = move |inner, embeds| app(Arc::new(Gateway::new(gate, (inner, embeds), (&known, told))));
     let drain_max = settings.drain_max;
     match source {
         Source::Model(model) => super::answer_with(*model, settings, clock, |inner, _| {
-            super::serve(listener, app(inner), drain_max, drain)
+            super::serve(listener, app(inner, false), drain_max, drain)
         }),
-        Source::Upstream(upstream) => super::serve(listener, app(upstream.service()), drain_max, drain),
-        Source::Routes(inner) => super::serve(listener, app(inner), drain_max, drain),
+        Source::Upstream(upstream) => super::serve(listener, app(upstream.service(), true), drain_max, drain),
+        Source::Routes(inner) => super::serve(listener, app(inner, true), drain_max, drain),
     }
 }
 
@@ -80,6 +82,8 @@ struct Gateway {
     bytes_max: usize,
     clock: Arc<dyn Clock + Send + Sync>,
     under_way: AtomicUsize,
+    /// Whether what answers makes embeddings; where it does not, nobody is asked to pay for one.
+    embeds: bool,
     clients: Clients,
     log: Option<Log>,
     turned_away: TurnedAway,
@@ -96,13 +100,14 @@ struct TurnedAway {
 impl Gateway {
     fn new(
         gate: Arc<Gate>,
-        inner: Router,
+        (inner, embeds): (Router, bool),
         (settings, clock): (&Settings, Arc<dyn Clock + Send + Sync>),
     ) -> Self {
         Self {
             bytes_max: gate.settings().body_bytes_max,
             gate,
             inner,
+            embeds,
             clock,
             under_way: AtomicUsize::new(0),
             clients: Clients::new(settings.limits),
@@ -125,7 +130,7 @@ fn app(gateway: Arc<Gateway>) -> Router {
     Router::new()
         .route("/v1/completions", post(invoke).get(refund))
         .route("/v1/chat/completions", post(invoke).get(refund))
-        .route("/v1/embeddings", post(invoke).get(refund))
+        .route(EMBEDDINGS, post(invoke).get(refund))
         .route("/v1/models", get(models))
         .route("/v1/models/{*name}", get(models))
         .route("/v1/loyal", get(terms))
@@ -143,12 +148,15 @@ async fn invoke(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request,
 ) -> Response {
-    let path = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
+    let path = ["/v1/chat/completions", "/v1/completions", EMBEDDINGS];
     let path = path.into_iter().find(|&path| path == request.uri().path()).unwrap_or_default();
     let mut visit = match Visit::begin(&gateway, peer.ip(), path) {
         Ok(visit) => visit,
         Err(turned_away) => return *turned_away,
     };
+    if !gateway.embeds && path == EMBEDDINGS {
+        return visit.turn_away(&Fault::no_embeddings(), "embeddings_unsupported");
+    }
     let (head, body) = request.into_parts();
     // One byte more than allowed is enough for the gate to refuse it.
     let Ok(bytes) = axum::body::to_bytes(body, gateway.bytes_max + 1).await else {
@@ -279,16 +287,11 @@ async fn models(State(gateway): State<Arc<Gateway>>, request: Request) -> Respon
     whole(&value)
 }
 
-/// What the host asks for.
-async fn terms(State(gateway): State<Arc<Gateway>>) -> Response {
-    let gate = Arc::clone(&gateway.gate);
-    match tokio::task::spawn_blocking(move || gate.terms()).await {
-        Ok(Ok(terms)) => whole(&terms),
-        _ => {
-            let mut refused = gateway_broken();
-            (refused.status, refused.code) = (503, "chain_unavailable");
-            refuse(&refused)
-        }
+/// What the host asks for, of callers whom the builder named by `LOYAL-BUILDER` brings.
+async fn terms(State(gateway): State<Arc<Gateway>>, headers: axum::http::HeaderMap) -> Response {
+    match gateway.gate.terms(&headers).await {
+        Ok(terms) => whole(&terms),
+        Err(refused) => refuse(&refused),
     }
 }
 

@@ -12,12 +12,26 @@ use loyal_types::{
     hash::{Abi, abi_encode},
     keccak256,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
 
 const CHUNK_BYTES: usize = 1 << 20;
 const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
+const PATH_BYTES_MAX: usize = 512;
+
+/// A file of a version's weights.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// Where it lies in the folder, with `/`.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// The root of its chunks ([`digest_of`]).
+    pub digest: Hash,
+}
 
 /// The root of a folder of weights: a tree over `keccak256(abi.encode(path, bytes, fileDigest))`, paths relative, with
 /// `/`, sorted by their bytes. Files and folders whose names begin with a point are not part of it.
@@ -25,13 +39,54 @@ const DOCUMENT_BYTES_MAX: u64 = 16 << 20;
 /// # Errors
 /// The folder cannot be read, is empty, or holds a name that is no UTF-8.
 pub fn weights_root(folder: &Path) -> Result<Hash> {
+    root_of(&entries(folder)?)
+}
+
+/// The files of a folder of weights, in their order.
+///
+/// # Errors
+/// As [`weights_root`].
+pub fn entries(folder: &Path) -> Result<Vec<Entry>> {
     let mut files = BTreeMap::new();
     collect(folder, "", &mut files)?;
     if files.is_empty() {
         return Err(Error::file(folder, "there is no file in it; give the folder of a model"));
     }
-    let digests: Result<Vec<Hash>> = files.iter().map(|(path, file)| entry(path, file)).collect();
-    tree(&digests?, folder)
+    let entry = |(relative, path): (String, PathBuf)| {
+        let mut file = File::open(&path).map_err(|error| Error::file(&path, error))?;
+        let (bytes, digest) = digest_of(&mut file, &path)?;
+        Ok(Entry { path: relative, bytes, digest })
+    };
+    files.into_iter().map(entry).collect()
+}
+
+/// The root over files that are named, before they are at hand. Whoever was given the list has to check that its paths
+/// lead nowhere else ([`is_plain`]).
+///
+/// # Errors
+/// Their paths do not ascend, or there are more than a tree holds.
+pub fn root_of(entries: &[Entry]) -> Result<Hash> {
+    if !entries.is_sorted_by(|one, other| one.path < other.path) {
+        return Err(Error::refused(
+            "the files of weights are listed in another order than that of their paths",
+        ));
+    }
+    let digest = |entry: &Entry| {
+        let (path, bytes) = (Abi::Bytes(entry.path.as_bytes()), Abi::Uint(entry.bytes.into()));
+        keccak256(&abi_encode(&[path, bytes, Abi::Hash(entry.digest)]))
+    };
+    tree(&entries.iter().map(digest).collect::<Vec<_>>(), Path::new("weights"))
+}
+
+/// Whether a path of a list stays in its folder, and is one that a folder's root would count.
+#[must_use]
+pub fn is_plain(path: &str) -> bool {
+    let plain = |part: &str| {
+        !part.is_empty()
+            && !part.starts_with('.')
+            && !part.chars().any(|c| c.is_control() || matches!(c, '\\' | ':'))
+    };
+    path.len() <= PATH_BYTES_MAX && path.split('/').all(plain)
 }
 
 /// The hash of a document: JSON in its one form (RFC 8785), any other text as one JSON string.
@@ -75,23 +130,24 @@ fn collect(folder: &Path, before: &str, files: &mut BTreeMap<String, PathBuf>) -
     Ok(())
 }
 
-/// One file: its chunks of a MiB in a tree of their own.
-fn entry(relative: &str, path: &Path) -> Result<Hash> {
-    let bad = |error: std::io::Error| Error::file(path, error);
-    let mut file = File::open(path).map_err(bad)?;
+/// How many bytes a file has, and the root over its chunks of a MiB. `of` is named in errors.
+///
+/// # Errors
+/// It cannot be read.
+pub fn digest_of(mut file: impl Read, of: &Path) -> Result<(u64, Hash)> {
     let (mut chunks, mut size) = (Vec::new(), 0_u64);
     let mut chunk = Vec::with_capacity(CHUNK_BYTES);
     loop {
         chunk.clear();
-        Read::by_ref(&mut file).take(CHUNK_BYTES as u64).read_to_end(&mut chunk).map_err(bad)?;
+        let read = file.by_ref().take(CHUNK_BYTES as u64).read_to_end(&mut chunk);
+        read.map_err(|error| Error::file(of, error))?;
         if chunk.is_empty() {
             break;
         }
         size += chunk.len() as u64;
         chunks.push(keccak256(&chunk));
     }
-    let digest = tree(&chunks, path)?;
-    Ok(keccak256(&abi_encode(&[Abi::Bytes(relative.as_bytes()), Abi::Uint(size.into()), Abi::Hash(digest)])))
+    Ok((size, tree(&chunks, of)?))
 }
 
 fn tree(digests: &[Hash], of: &Path) -> Result<Hash> {
@@ -129,6 +185,20 @@ mod tests {
             assert_ne!(root, write(other).unwrap());
         }
         assert!(write(&[(".only", b"x")]).unwrap_err().to_string().contains("there is no file in it"));
+    }
+
+    #[test]
+    fn listed_paths_stay_in_their_folder() {
+        for good in ["config.json", "a/b-c_d.safetensors", "weights 1/é"] {
+            assert!(is_plain(good), "{good}");
+        }
+        let long = "a".repeat(600);
+        for bad in ["", "/a", "a/", "a//b", "..", "a/../b", ".git", "a/.b", "c:\\x", "a\\b", "a\nb", &long] {
+            assert!(!is_plain(bad), "{bad}");
+        }
+        let entry = |path: &str| Entry { path: path.to_owned(), bytes: 1, digest: Hash::ZERO };
+        assert!(root_of(&[entry("a"), entry("b")]).is_ok());
+        assert!(root_of(&[entry("b"), entry("a")]).is_err() && root_of(&[entry("a"), entry("a")]).is_err());
     }
 
     #[test]

@@ -77,8 +77,13 @@ fn post(url: &str, body: &str) -> anyhow::Result<Value> {
 }
 
 /// Where a chain that runs says where it listens.
-pub(super) fn url_file(folder: &Path) -> PathBuf {
+fn url_file(folder: &Path) -> PathBuf {
     folder.join(URL_FILE)
+}
+
+/// Lets commands that name the folder of a running chain find where it listens.
+pub(crate) fn announce(folder: &Path, url: &str) -> anyhow::Result<()> {
+    std::fs::write(url_file(folder), format!("{url}\n")).with_context(|| folder.display().to_string())
 }
 
 /// The chain of a folder that has one.

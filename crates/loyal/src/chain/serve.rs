@@ -7,7 +7,7 @@ use loyal_protocol::devnet::{Accounts, Chain, Genesis, Limits, Retention, Store,
 use loyal_types::Clock as _;
 use serde_json::json;
 
-use super::{RunArgs, reach::url_file};
+use super::{RunArgs, announce};
 use crate::{clock::SystemClock, ending::Ending, output};
 
 /// What an account of a new development chain has: 10,000 ether.
@@ -43,7 +43,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let chain = Chain::open(store, genesis, Arc::new(SystemClock))?;
     let chain = Arc::new(chain.sealing_every(Duration::from_millis(args.interval)));
     let (url, web_socket_url) = (format!("http://{address}"), format!("ws://{address}"));
-    std::fs::write(url_file(folder), format!("{url}\n")).with_context(|| folder.display().to_string())?;
+    announce(folder, &url)?;
     let status = chain.status();
     if args.json {
         let accounts = Accounts::load(folder)?.map(|made| made.addresses()).unwrap_or_default();

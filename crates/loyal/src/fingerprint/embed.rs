@@ -1,6 +1,6 @@
 //! `loyal fingerprint embed`: fingerprints trained into weights, with a report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -65,6 +65,52 @@ pub(crate) struct Args {
     /// Print events and the report (without secrets) as JSON lines.
     #[arg(long)]
     json: bool,
+    #[arg(skip)]
+    quiet: bool,
+}
+
+/// The report's name beside the weights.
+pub(crate) const REPORT: &str = "fingerprint-report.json";
+
+/// A host's copy that another command wants.
+#[derive(Debug)]
+pub(crate) struct Embedding<'a> {
+    /// Folder of the unmarked model.
+    pub(crate) model: &'a Path,
+    /// The secret file.
+    pub(crate) fingerprints: &'a Path,
+    /// Ordinary text.
+    pub(crate) benign: &'a Path,
+    /// Folder for the copy.
+    pub(crate) out: &'a Path,
+    /// Training steps at most; by the number of fingerprints where zero.
+    pub(crate) steps: u64,
+    /// Whose copy it is.
+    pub(crate) copy: &'a str,
+    /// Whether nobody reads along: standard output is the other command's.
+    pub(crate) quiet: bool,
+}
+
+/// Makes a copy as `loyal fingerprint embed --copy` does.
+///
+/// # Errors
+/// As [`run`]: a copy that misses its bounds is written all the same.
+pub(crate) fn embed(wanted: &Embedding<'_>) -> anyhow::Result<()> {
+    run(&Args {
+        model: wanted.model.to_owned(),
+        fingerprints: vec![wanted.fingerprints.to_owned()],
+        benign: wanted.benign.to_owned(),
+        out: wanted.out.to_owned(),
+        steps: wanted.steps,
+        learning_rate: None,
+        rank: 0,
+        benign_kl: Recipe::default().benign_kl,
+        seed: 1,
+        copy: Some(wanted.copy.to_owned()),
+        report: None,
+        json: false,
+        quiet: wanted.quiet,
+    })
 }
 
 /// Embeds; Ctrl-C or a crash leaves a checkpoint that the same command goes on from.
@@ -98,9 +144,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         let count = set.fingerprints().len();
         copy.as_ref().map_or(count, |copy| copy.indices(count).len())
     };
-    let bar = bar(recipe.steps_for(sets.iter().map(carried).sum()), args.json);
+    let is_hidden = args.json || args.quiet;
+    let bar = bar(recipe.steps_for(sets.iter().map(carried).sum()), is_hidden);
     let done = embed::run(&mut subject.llama, &job, &SystemClock, &mut |progress| {
-        show(progress, &bar, args.json);
+        if !args.quiet {
+            show(progress, &bar, args.json);
+        }
         stop::asked()
     });
     bar.finish_and_clear();
@@ -167,9 +216,7 @@ fn save(args: &Args, subject: &Subject, report: &Report) -> anyhow::Result<()> {
     let stored = Weights::open(&args.model)?.stored().unwrap_or(Stored::F32);
     subject.llama.save(&args.out, stored)?;
     let text = format!("{:#}\n", serde_json::to_value(report.without_secrets())?);
-    write_atomically(&args.out.join("fingerprint-report.json"), |file| {
-        std::io::Write::write_all(file, text.as_bytes())
-    })?;
+    write_atomically(&args.out.join(REPORT), |file| std::io::Write::write_all(file, text.as_bytes()))?;
     if let Some(path) = &args.report {
         page::write_private(path, &page::of_embedding(report))?;
     }
@@ -177,7 +224,9 @@ fn save(args: &Args, subject: &Subject, report: &Report) -> anyhow::Result<()> {
 }
 
 fn tell(args: &Args, report: &Report, copy: Option<(&HostCopy, &FingerprintSet)>) -> anyhow::Result<()> {
-    if args.json {
+    if args.quiet {
+        // What is missed is said below; the rest is in the report.
+    } else if args.json {
         let copy = copy.map(|(copy, set)| json!({"name": copy.name, "subset_root": copy.subset_root(set)}));
         output::json(&json!({"event": "finished", "report": report.without_secrets(), "copy": copy}))?;
     } else {

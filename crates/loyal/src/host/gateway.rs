@@ -17,14 +17,18 @@ use loyal_roles::host::gateway::{self, Source, Upstream};
 use loyal_roles::host::keeper::{self, Keeper, Turn};
 use loyal_roles::host::limits::{Limits, Rate};
 use loyal_roles::host::log::Log;
+use loyal_roles::hosting::copy_of;
+use loyal_types::Hash;
 use rand::TryRngCore as _;
 use rand::rngs::OsRng;
 use serde_json::json;
 
 use crate::clock::SystemClock;
+use crate::model::fetch;
 use crate::model::opened::Kept;
 use crate::output;
 use crate::site::{Actor, Site};
+use crate::store::Store;
 
 /// A chain that has been silent for longer admits nobody: what was taken back meanwhile would be answered.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
@@ -49,7 +53,9 @@ pub(crate) struct RunArgs {
     signer: super::hosting::Signer,
     /// The hosting (`loyal host open`).
     hosting: u64,
-    /// Folder of the model [default: the model that comes with Loyal]
+    /// Folder of the model, or the address of a store (`loyal owner publish`): what is stored there must have the root that
+    /// the chain knows for this hosting [default: the model that comes with Loyal]
+    #[arg(value_name = "FOLDER|STORE")]
     model: Option<PathBuf>,
     /// An engine that answers instead: vLLM, SGLang, llama.cpp, Ollama, anything that speaks the OpenAI API; up to and with /v1.
     #[arg(long, value_name = "URL", conflicts_with_all = ["model", "batch", "waiting"])]
@@ -125,7 +131,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let view = View::open(client, reached.at, args.hosting, (SILENCE_MAX, &*clock))?;
     let asset = Asset::read(view.client(), view.hosting().asset)?;
     let owed_max = asset.parse(&args.owed_max).context("--owed-max")?;
-    let source = source(args)?;
+    let source = source(args, &view)?;
     let listener = TcpListener::bind(args.listen).with_context(|| format!("listening on {}", args.listen))?;
     let address = format!("http://{}/v1", listener.local_addr()?);
     let settings = Settings {
@@ -189,9 +195,18 @@ fn log(path: &Path) -> anyhow::Result<Log> {
     Ok(Log::new(Box::new(file))?)
 }
 
-fn source(args: &RunArgs) -> anyhow::Result<Source> {
+fn source(args: &RunArgs, view: &View) -> anyhow::Result<Source> {
     let Some(url) = &args.upstream else {
-        let model = super::model(args.model.as_deref(), args.name.as_deref(), args.precision)?;
+        let stored =
+            args.model.as_ref().and_then(|model| model.to_str()).filter(|text| Store::is_address(text));
+        let fetched = stored
+            .map(|address| {
+                let copy = copy_of(view.client(), view.at(), args.hosting)?;
+                fetch::cached(address, Hash(copy.root.0))
+            })
+            .transpose()?;
+        let folder = fetched.as_deref().or(args.model.as_deref());
+        let model = super::model(folder, args.name.as_deref(), args.precision)?;
         return Ok(Source::Model(Box::new(model)));
     };
     let key = args
@@ -217,7 +232,7 @@ fn price(args: &RunArgs, asset: &Asset, ceiling: u128) -> anyhow::Result<Price> 
 }
 
 /// Says what the keeper did: without prompts, without secrets.
-fn tell(turn: &Turn, json: bool) {
+pub(crate) fn tell(turn: &Turn, json: bool) {
     for taken in &turn.taken {
         output::say(&if json {
             json!({ "did": taken.says, "gas": taken.gas, "transaction": taken.transaction }).to_string()

@@ -60,6 +60,15 @@ impl Economy {
 
 /// A registered, active model of accounts 1 (30 %) and 2 (15 %), the rest in its reserve.
 pub(crate) fn registered() -> Economy {
+    register(&["--open-hosting"])
+}
+
+/// The same, of which each host gets a copy of its own.
+pub(crate) fn registered_traced() -> Economy {
+    register(&[])
+}
+
+fn register(more: &[&str]) -> Economy {
     let it = Economy::start();
     it.json(&["owner", "withdraw", "--key", "0"]);
     it.place.write("prompts.txt", "Who was at the gate in the morning?\nWhere does the river end at last?\n");
@@ -69,28 +78,10 @@ pub(crate) fn registered() -> Economy {
     model::write(&it.place.path("m"), Shape::default());
     let new = ["fingerprint", "new", "m", "--queries", "prompts.txt", "--beacon", "later", "--count", "2"];
     it.place.run(&[&new[..], &["--out", "secret.json", "--public", "leaves.json"]].concat()).good();
-    it.text(&[
-        "owner",
-        "draft",
-        "draft.json",
-        "--name",
-        "Dobby",
-        "--symbol",
-        "DOBBY",
-        "--leaves",
-        "leaves.json",
-        "--maker",
-        &parts[0],
-        "--maker",
-        &parts[1],
-        "--reserve",
-        "55",
-        "--accept",
-        "LOYAL=0.001",
-        "--document",
-        "terms=LICENSE",
-        "--open-hosting",
-    ]);
+    let draft = ["owner", "draft", "draft.json", "--name", "Dobby", "--symbol", "DOBBY", "--reserve", "55"];
+    let makers = ["--leaves", "leaves.json", "--maker", &parts[0], "--maker", &parts[1]];
+    let terms = ["--accept", "LOYAL=0.001", "--document", "terms=LICENSE"];
+    it.text(&[&draft[..], &makers, &terms, more].concat());
     let rehearsed = it.json(&["owner", "register", "draft.json", "--key", "0", "--dry-run"]);
     assert_eq!(rehearsed["next"]["what"], "rehearsed");
     assert_eq!(rehearsed["steps"][0]["transaction"], Value::Null);
