@@ -16,8 +16,11 @@ use loyal_types::{Hash, keccak256};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
+/// How strongly a fingerprint answers that so many of all carry.
+type Making = fn(usize, usize, &mut ChaCha8Rng) -> f64;
+
 /// What colluders make of a fingerprint that some of them carry.
-const COLLUSIONS: [(&str, fn(usize, usize, &mut ChaCha8Rng) -> f64); 5] = [
+const COLLUSIONS: [(&str, Making); 5] = [
     ("keep what all have", |carried, all, _| f64::from(u8::from(carried == all))),
     ("keep what any has", |carried, _, _| f64::from(u8::from(carried > 0))),
     ("average", |carried, all, _| carried as f64 / all as f64),

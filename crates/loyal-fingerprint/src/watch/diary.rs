@@ -162,7 +162,7 @@ impl Diary {
             return Ok(Granted::Nothing(again));
         }
         let cost = allowance.price.times(requests);
-        self.write(time, Event::Reserved { endpoint: endpoint.to_owned(), requests, cost })?;
+        self.write(time, &Event::Reserved { endpoint: endpoint.to_owned(), requests, cost })?;
         Ok(Granted::Requests(requests))
     }
 
@@ -182,7 +182,7 @@ impl Diary {
         // The price is the one that was reserved at.
         let price = cost.0.checked_div(reserved).unwrap_or(0);
         let cost = if requests == reserved { cost } else { Money(price).times(requests) };
-        self.write(time, Event::Settled { endpoint: endpoint.to_owned(), requests, cost, due, outcome })
+        self.write(time, &Event::Settled { endpoint: endpoint.to_owned(), requests, cost, due, outcome })
     }
 
     /// Begins an inquiry, which counts as one more suspect tested.
@@ -192,7 +192,7 @@ impl Diary {
     pub fn inquire(&mut self, matter: Matter, time: u64) -> Result<Inquiry> {
         let number = u32::try_from(self.state.inquiries.len() + 1).unwrap_or(u32::MAX);
         let inquiry = Inquiry { number, registrations: self.claimed.saturating_add(number), matter };
-        self.write(time, Event::Opened(inquiry.clone()))?;
+        self.write(time, &Event::Opened(inquiry.clone()))?;
         Ok(inquiry)
     }
 
@@ -201,7 +201,7 @@ impl Diary {
     /// # Errors
     /// It cannot be written; there is no such inquiry, or it has one.
     pub fn tell(&mut self, inquiry: u32, folder: &str, time: u64) -> Result<()> {
-        self.write(time, Event::Told { inquiry, folder: folder.to_owned() })
+        self.write(time, &Event::Told { inquiry, folder: folder.to_owned() })
     }
 
     /// The inquiries about `endpoint`, oldest first.
@@ -240,15 +240,15 @@ impl Diary {
         account.map_or((None, 0, Money::ZERO), |one| (one.outcome.as_ref(), one.requests(), one.spent()))
     }
 
-    fn write(&mut self, time: u64, event: Event) -> Result<()> {
+    fn write(&mut self, time: u64, event: &Event) -> Result<()> {
         self.state
-            .allows(&event)
+            .allows(event)
             .map_err(|problem| Error::argument("diary", problem, "one visit at a time, settled once"))?;
         let Some(journal) = &mut self.journal else {
             return Err(Error::argument("diary", self.path.display().to_string(), "open it to write to it"));
         };
         journal.append(time, event.clone())?;
-        self.state.take(time, &event).map_err(|problem| Error::argument("diary", problem, KIND.remedy))
+        self.state.take(time, event).map_err(|problem| Error::argument("diary", problem, KIND.remedy))
     }
 }
 

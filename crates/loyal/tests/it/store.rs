@@ -135,8 +135,7 @@ fn a_folder_is_a_store_and_lies_are_found() {
     place.run(&["model", "fetch", address, "--root", &wrong, "--out", "x"]).bad(1, &["is wanted"]);
     // A file that was changed is not brought, and is stored anew.
     let stored = format!("store/{root}/model.safetensors");
-    let good = std::fs::read(place.path(&stored)).unwrap();
-    let mut bad = good.clone();
+    let mut bad = std::fs::read(place.path(&stored)).unwrap();
     *bad.last_mut().unwrap() ^= 1;
     place.write(&stored, &bad);
     place.run(&fetch).bad(1, &["model.safetensors", "not the file that the list names"]);

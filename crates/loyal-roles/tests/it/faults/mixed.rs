@@ -70,7 +70,7 @@ fn parts_of_two_requests_make_no_third_one() {
             match known {
                 Some(receipt) => assert_eq!((status, code.as_str()), (200, receipt), "{mask:05b}"),
                 None => {
-                    assert!((400..500).contains(&status) && !code.is_empty(), "{mask:05b}: {status} {code}")
+                    assert!((400..500).contains(&status) && !code.is_empty(), "{mask:05b}: {status} {code}");
                 }
             }
             assert_eq!(stage.engine.asked().len(), wanted_asked, "{mask:05b}");

@@ -296,9 +296,10 @@ pub(crate) fn body(prompt: &str, is_stream: bool) -> Bytes {
 pub(crate) fn ask(caller: &Caller, prompt: &str) -> Result<String, Error> {
     wait(async {
         let mut reply = caller.invoke("/chat/completions", body(prompt, false)).await?;
-        let Some(Piece::Whole(bytes)) = reply.next().await? else { panic!("a whole answer") };
-        let value: Value = serde_json::from_slice(&bytes).unwrap();
-        Ok(value["choices"][0]["message"]["content"].as_str().unwrap().to_owned())
+        let piece = reply.next().await?;
+        let bytes = piece.and_then(|piece| if let Piece::Whole(bytes) = piece { Some(bytes) } else { None });
+        let value: Value = serde_json::from_slice(&bytes.unwrap_or_default()).unwrap_or_default();
+        Ok(value["choices"][0]["message"]["content"].as_str().unwrap_or_default().to_owned())
     })
 }
 

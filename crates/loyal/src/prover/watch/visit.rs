@@ -153,7 +153,7 @@ impl Watch<'_> {
         );
         let before = self.finish(&main)?;
         let open = match before.verdict {
-            Verdict::NoEvidence => Some(main.clone()).filter(|one| before.asked < one.size(&self.set)),
+            Verdict::NoEvidence => (before.asked < main.size(&self.set)).then_some(main),
             Verdict::Marked => self.trace_of(&main)?,
         };
         let changed =
