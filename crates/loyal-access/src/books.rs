@@ -4,6 +4,7 @@
 //! of an epoch's log stands a snapshot of what reaches beyond epochs, so that old logs can go.
 
 mod journal;
+mod record;
 mod rows;
 mod sums;
 
@@ -20,8 +21,9 @@ use loyal_protocol::message::{Invocation, Receipt, UsageReport};
 use loyal_types::{Hash, Proof, Tree};
 
 use journal::{Journal, Written};
+use record::Record;
+use sums::Sums;
 pub use sums::{Account, Caps, Hindrance, Reservation};
-use sums::{Record, Sums};
 
 use crate::document::{SignedCredential, SignedInvocation, SignedReceipt};
 use crate::payment::{ChannelTerms, SignedVoucher};

@@ -64,6 +64,9 @@ pub struct Settings {
     pub scheme: Option<Scheme>,
     /// How many invocations a deposit is for.
     pub deposit_factor: u32,
+    /// Whether an answer without a receipt is handed over all the same, where it comes whole: a prover wants to know what was
+    /// said. What was signed for it stays promised.
+    pub takes_without_receipt: bool,
     /// Which machines may be reached.
     pub reach: Reach,
     /// How often the same invocation is sent where nobody answers.
@@ -80,6 +83,7 @@ impl Default for Settings {
             channel_count_max: 8,
             scheme: None,
             deposit_factor: 10,
+            takes_without_receipt: false,
             reach: Reach::Local,
             attempts_max: 6,
             pause: Duration::from_millis(100),

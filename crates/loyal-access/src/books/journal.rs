@@ -10,8 +10,9 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use alloy_primitives::{Address, B256};
 use tokio::sync::oneshot;
 
+use super::record::Record;
 use super::rows::Rows;
-use super::sums::{Record, Snapshot};
+use super::sums::Snapshot;
 use crate::document::SignedCredential;
 use crate::payment::ChannelTerms;
 use crate::{Error, Result};

@@ -86,6 +86,10 @@ impl Reply {
                     let settlement =
                         settlement.map(|value| document::read_header(PAYMENT_RESPONSE, value.as_bytes()));
                     let Some(handed) = handed else {
+                        if caller.inner.settings.takes_without_receipt {
+                            caller.drop_pending(&ask, false).await?;
+                            return Ok(Self { flow: Flow::Whole(Some(body)), record: None });
+                        }
                         return Err(Error::Misbehaved {
                             why: "the host gave no receipt with its answer".to_owned(),
                         });

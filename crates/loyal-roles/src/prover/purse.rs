@@ -156,6 +156,8 @@ impl Purse {
             host: Some(url.to_owned()),
             channel_count_max: 1,
             deposit_factor: count,
+            // A host that withholds receipts is what a prover looks for.
+            takes_without_receipt: true,
             reach: self.means.reach,
             ..Settings::default()
         };

@@ -19,16 +19,23 @@ struct Probed {
     host: Serving,
     issuer: Serving,
     desk: Serving,
+    url: String,
 }
 
 impl Probed {
     fn open() -> Self {
+        Self::open_behind(None)
+    }
+
+    /// With `behind`, the hosting's address is that of something in front of the host, which is given both addresses.
+    fn open_behind(behind: Option<fn(String, String)>) -> Self {
         let it = registered();
         it.json(&["chain", "send", "--key", "0", &it.accounts[3], "1,000"]);
         it.json(&["chain", "send", "--key", "0", &it.accounts[4], "5,000"]);
         it.json(&["stake", "bind", "prover", "--key", "4"]);
         let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-        let url = format!("http://{free}/v1");
+        let front = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+        let url = format!("http://{}/v1", if behind.is_some() { &front } else { &free });
         let open = ["host", "open", "1", "--price", "0.002", "--level", "gated", "--a-day", "5000"];
         it.json(&[&open[..], &["--endpoint", &url, "--key", "3"]].concat());
         let issuer = Serving::start(
@@ -41,19 +48,16 @@ impl Probed {
         it.pass("1d");
         model::write(&it.place.path("wide"), Shape { context: 1_024, ..Shape::default() });
         let host = Serving::start(&it, &["host", "run", "1", "wide", "--key", "3", "--listen", &free]);
-        Self { it, host, issuer, desk }
+        if let Some(behind) = behind {
+            behind(front, free);
+        }
+        Self { it, host, issuer, desk, url }
     }
 
     fn probe<'a>(&'a self, more: &[&'a str]) -> Vec<&'a str> {
         let probe = ["prover", "probe", "--key", "4", "--model", "wide", "--cover", "3", "--ledger", "p"];
-        let seams = [
-            "--tickets",
-            self.desk.address(),
-            "--issuer",
-            self.issuer.address(),
-            "--host",
-            self.host.address(),
-        ];
+        let seams =
+            ["--tickets", self.desk.address(), "--issuer", self.issuer.address(), "--host", &self.url];
         [&probe[..], &seams, more].concat()
     }
 
@@ -164,4 +168,59 @@ fn a_prover_says_what_it_lacks() {
     it.bad(&["prover", "audit", "LICENSE", "--host", "http://127.0.0.1:9/v1"], &["LICENSE"]);
     let empty = it.place.run(&["prover", "show", "nothing-here"]);
     assert_eq!(empty.good().trim(), "no slot was drawn yet");
+}
+
+/// Passes everything on to a host, except the receipts that it gives.
+fn without_receipts(front: String, back: String) {
+    use std::io::{Read as _, Write as _};
+    let listener = TcpListener::bind(front).unwrap();
+    let pass = move |mut caller: std::net::TcpStream| -> std::io::Result<()> {
+        let (mut asked, mut buffer) = (Vec::new(), [0; 65_536]);
+        loop {
+            let count = caller.read(&mut buffer)?;
+            asked.extend_from_slice(&buffer[..count]);
+            let text = String::from_utf8_lossy(&asked).to_ascii_lowercase();
+            let Some(head) = text.find("\r\n\r\n") else { continue };
+            let length =
+                text.lines().find_map(|line| line.strip_prefix("content-length: ")?.trim().parse().ok());
+            if count == 0 || asked.len() >= head + 4 + length.unwrap_or(0) {
+                break;
+            }
+        }
+        // One request for each connection, so that an answer ends where its connection does.
+        let asked = String::from_utf8_lossy(&asked).replacen("\r\n", "\r\nconnection: close\r\n", 1);
+        let mut host = std::net::TcpStream::connect(&back)?;
+        host.write_all(asked.as_bytes())?;
+        let mut answer = Vec::new();
+        host.read_to_end(&mut answer)?;
+        let text = String::from_utf8_lossy(&answer).replace("loyal-receipt:", "x-nothing:");
+        caller.write_all(text.as_bytes())
+    };
+    std::thread::spawn(move || {
+        for caller in listener.incoming().flatten() {
+            let pass = pass.clone();
+            std::thread::spawn(move || pass(caller));
+        }
+    });
+}
+
+#[test]
+fn a_host_that_withholds_receipts_is_heard_and_laid_open_all_the_same() {
+    let it = Probed::open_behind(Some(without_receipts));
+    // What it answers is kept; that it stops being paid after a while is its own loss.
+    let mut said = Value::Null;
+    for _ in 0..5 {
+        let run = it.it.place.run(&[&it.probe(&[])[..], &["--folder", "c", "--json"]].concat());
+        said = serde_json::from_str(&run.stdout).unwrap();
+        if said["failed"] == json!([]) {
+            break;
+        }
+    }
+    assert_eq!(said["failed"], json!([]), "{said}");
+    let slots = it.slots();
+    let sends = slots[0]["sends"].as_array().unwrap();
+    let answered = sends.iter().filter(|send| send["isAnswered"] == true).count();
+    assert!(answered >= 1, "{slots}");
+    assert!(sends.iter().all(|send| send["invocation"].is_null()), "there are no receipts: {slots}");
+    assert_eq!(slots[0]["state"], "committed to");
 }
