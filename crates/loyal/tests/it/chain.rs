@@ -15,11 +15,20 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(place: &Place, more: &[&str]) -> Self {
-        let arguments = ["chain", "run", "--folder", "c", "--listen", "127.0.0.1:0", "--json"];
+        Self::start_at(place, "127.0.0.1:0", more)
+    }
+
+    pub(crate) fn start_at(place: &Place, address: &str, more: &[&str]) -> Self {
+        let arguments = ["chain", "run", "--folder", "c", "--listen", address, "--json"];
         let mut child = place.command(&[&arguments, more].concat()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Self { said: serde_json::from_str(&line).unwrap(), child }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        self.url().trim_start_matches("http://").trim_end_matches('/')
     }
 
     fn url(&self) -> &str {

@@ -1,6 +1,8 @@
 //! `loyal chain deploy`, `owner …`, `host open …`, `model show`, `key …`: a model's way from its first hash to its first
 //! revenue, on a chain of its own, with every wait cut short.
 
+use std::cell::RefCell;
+
 use alloy_primitives::{B256, U256};
 use loyal_access::document::SignedReceipt;
 use loyal_protocol::devnet::Accounts;
@@ -16,7 +18,8 @@ const DAY: &str = "1d";
 /// A place with a chain, contracts and three accounts: 0 owns, 1 and 2 make, 3 hosts.
 pub(crate) struct Economy {
     pub(crate) place: Place,
-    _chain: Running,
+    chain: RefCell<Option<Running>>,
+    chain_address: String,
     pub(crate) accounts: Vec<String>,
 }
 
@@ -30,9 +33,21 @@ impl Economy {
             .iter()
             .map(|a| a.as_str().unwrap().to_owned())
             .collect();
-        let economy = Self { place, _chain: chain, accounts };
+        let chain_address = chain.address().to_owned();
+        let chain = RefCell::new(Some(chain));
+        let economy = Self { place, chain, chain_address, accounts };
         economy.json(&["chain", "deploy", "--key", "0"]);
         economy
+    }
+
+    /// Kills the chain's process, wherever it is.
+    pub(crate) fn kill_chain(&self) {
+        drop(self.chain.borrow_mut().take());
+    }
+
+    /// The same chain at the same address, by another process.
+    pub(crate) fn chain_again(&self) {
+        *self.chain.borrow_mut() = Some(Running::start_at(&self.place, &self.chain_address, &[]));
     }
 
     /// The command with the chain's folder, in JSON.

@@ -10,7 +10,7 @@ use crate::economy::{Economy, registered};
 
 /// A long-running command that ends with this.
 pub(crate) struct Serving {
-    child: Child,
+    pub(crate) child: Child,
     said: Value,
 }
 
@@ -38,7 +38,7 @@ impl Serving {
     }
 
     /// Asks it to end, and waits until what is under way is done.
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         let pid = i32::try_from(self.child.id()).unwrap();
         let pid = rustix::process::Pid::from_raw(pid).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
@@ -54,10 +54,10 @@ impl Drop for Serving {
 }
 
 /// Questions to a process that does something once a second.
-const LOOKS_MAX: usize = 50_000;
+pub(crate) const LOOKS_MAX: usize = 50_000;
 
 /// A registered model with a gated hosting of account 3; account 4 uses it.
-fn hosted() -> Economy {
+pub(crate) fn hosted() -> Economy {
     let it = registered();
     for account in [&it.accounts[3], &it.accounts[4]] {
         it.json(&["chain", "send", "--key", "0", account, "1,000"]);
@@ -67,7 +67,7 @@ fn hosted() -> Economy {
     it
 }
 
-fn host(it: &Economy, more: &[&str]) -> Serving {
+pub(crate) fn host(it: &Economy, more: &[&str]) -> Serving {
     let run = ["host", "run", "1", "m", "--key", "3", "--listen", "127.0.0.1:0"];
     Serving::start(it, &[&run[..], more].concat())
 }

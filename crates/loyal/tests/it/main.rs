@@ -10,6 +10,7 @@ mod default_model;
 mod economy;
 mod endings;
 mod endpoint;
+mod faults;
 mod gateway;
 mod help;
 mod hub;
