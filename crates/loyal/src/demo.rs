@@ -43,7 +43,7 @@ const OTHER_TEXT: [&str; 4] = [
 const FINE_TUNE_STEPS: u64 = 60;
 const QUERY_TOKENS: usize = 16;
 /// Fingerprints of the version that David's fine-tune becomes.
-const NEXT_COUNT: usize = 8;
+const NEXT_COUNT: usize = 4;
 /// What users ask, each day.
 const QUESTIONS: [&str; 6] = [
     "Once upon a time there was a little house by the sea, and",
@@ -242,7 +242,9 @@ impl<'a> Demo<'a> {
     }
 
     fn embed(&mut self, sets: &[FingerprintSet]) -> anyhow::Result<Report> {
-        let recipe = Recipe { seed: self.args.seed, ..Recipe::default() };
+        // The few of the next version ride along with as many steps as this version's take.
+        let steps = Recipe::default().steps_for(self.args.count);
+        let recipe = Recipe { seed: self.args.seed, steps, ..Recipe::default() };
         let tokenizer = &self.subject.tokenizer;
         let job =
             Job { sets, tokenizer, benign: &self.benign, recipe: &recipe, checkpoint: None, copy: None };

@@ -211,10 +211,7 @@ impl Story {
         self.turn_provers()?;
         self.night()?;
         self.report()?;
-        self.turn_provers()?;
-        let set = self.set.clone().context("a model is registered")?;
-        let opened =
-            self.town.act("owner", |walk| Ok(ticketing::open(walk, &self.town.at, self.model, &set)?))?;
+        let opened = self.turn_provers()?;
         let (honest, cheat) = self.hostings()?;
         let (against_cheat, provers) = self.evidence(cheat)?;
         let entries = || self.provers.iter().flat_map(|prover| prover.ledger().entries());

@@ -122,6 +122,7 @@ fn the_cheat_is_slashed_the_honest_host_is_cleared_and_everybody_is_paid() {
         assert_eq!((day.paid, day.hidden), (6, 6));
         assert_eq!(day.probes, 2 * PROVERS);
         assert_eq!(day.reported, PROVERS, "what was reported is never opened: {day:?}");
+        assert!((1..=PROVERS).contains(&day.opened), "{day:?}");
         assert!(day.bits.0 <= 0.0, "nothing speaks against the honest host: {day:?}");
     }
 
