@@ -41,7 +41,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let mut minute_by_minute = Vec::new();
     for minute in 0..=minutes {
         let at = start + Duration::from_secs(60) * minute;
-        runtime.block_on(async { tokio::time::sleep_until(at.into()).await });
+        let inside = runtime.enter();
+        let pause = tokio::time::sleep_until(at.into());
+        drop(inside);
+        runtime.block_on(pause);
         let (memory, used) = (resident(host.id())?, processor(&[host.id()])?);
         let receipts = times(&mut host)?["counts"]
             .as_array()
