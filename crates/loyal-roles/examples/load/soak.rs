@@ -42,9 +42,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     for minute in 0..=minutes {
         let at = start + Duration::from_secs(60) * minute;
         let inside = runtime.enter();
-        let pause = tokio::time::sleep_until(at.into());
+        let slept = tokio::time::sleep_until(at.into());
         drop(inside);
-        runtime.block_on(pause);
+        runtime.block_on(slept);
         let (memory, used) = (resident(host.id())?, processor(&[host.id()])?);
         let receipts = times(&mut host)?["counts"]
             .as_array()
