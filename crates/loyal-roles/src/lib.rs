@@ -12,6 +12,7 @@ pub mod prover;
 pub mod simulation;
 pub mod stake;
 pub mod ticket;
+pub mod turn;
 pub mod validator;
 
 pub use error::{Error, Result};

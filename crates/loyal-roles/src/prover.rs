@@ -16,9 +16,7 @@ use std::time::Duration;
 use alloy_primitives::U256;
 use loyal_model::Tokenizer;
 use loyal_protocol::contracts::{Beacon, Gate, Parameters, ProbeBoard};
-use loyal_protocol::walk::Taken;
 use loyal_protocol::{Addresses, Client, Key, Step, Walk};
-use loyal_types::Clock;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha20Rng;
 
@@ -29,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::host::Drain;
 use crate::hosting::Hosting;
 use crate::ticket::Slot;
+use crate::turn::{self, Turn};
 
 /// How often a prover looks at the chain.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -148,35 +147,9 @@ impl std::fmt::Debug for Prover {
     }
 }
 
-/// What a turn came to.
-#[derive(Debug, Clone, Default)]
-pub struct Turn {
-    /// Transactions that were made.
-    pub taken: Vec<Taken>,
-    /// What went wrong; tried again at the next turn.
-    pub failed: Vec<String>,
-}
-
 /// Takes turns until `drain` begins; `tell` hears of each in which something was done or failed.
-pub fn run(mut prover: Prover, clock: &dyn Clock, drain: &Drain, tell: &mut dyn FnMut(&Turn)) {
-    let mut looked_at: Option<Duration> = None;
-    let mut failed_before = Vec::new();
-    while !drain.has_begun() {
-        if looked_at.is_none_or(|at| clock.elapsed().saturating_sub(at) >= LOOK_EVERY) {
-            looked_at = Some(clock.elapsed());
-            let mut turn = prover.turn();
-            // What lasts is said once.
-            if turn.failed == failed_before {
-                turn.failed.clear();
-            } else {
-                failed_before.clone_from(&turn.failed);
-            }
-            if !turn.taken.is_empty() || !turn.failed.is_empty() {
-                tell(&turn);
-            }
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
+pub fn run(mut prover: Prover, drain: &Drain, tell: &mut dyn FnMut(&Turn)) {
+    turn::run(LOOK_EVERY, drain, &mut || prover.turn(), tell);
 }
 
 impl Prover {
@@ -206,14 +179,7 @@ impl Prover {
     /// Does everything that is due now. One thing that fails does not keep it from another.
     pub fn turn(&mut self) -> Turn {
         let (client, key) = (Arc::clone(&self.client), self.key.clone());
-        let mut taken = Vec::new();
-        let mut failed = Vec::new();
-        let mut note = |one: &Taken| taken.push(one.clone());
-        match Walk::begin(&client, &key, false, &mut note) {
-            Ok(mut walk) => self.work(&mut walk, &mut failed),
-            Err(error) => failed.push(format!("looking at the chain: {error}")),
-        }
-        Turn { taken, failed }
+        Turn::take(&client, &key, |walk, failed| self.work(walk, failed))
     }
 
     fn work(&mut self, walk: &mut Walk<'_>, failed: &mut Vec<String>) {

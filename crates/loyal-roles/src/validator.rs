@@ -13,9 +13,7 @@ use std::time::Duration;
 use alloy_primitives::{B256, U256, keccak256};
 use alloy_sol_types::SolValue as _;
 use loyal_protocol::contracts::{Beacon, Parameters};
-use loyal_protocol::walk::Taken;
 use loyal_protocol::{Addresses, Client, Failure, Key, Step, Walk};
-use loyal_types::Clock;
 use serde::{Deserialize, Serialize};
 
 pub use examining::Examined;
@@ -25,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::host::Drain;
 use crate::prover::draw_seed;
 use crate::stake::{Position, Seat};
+use crate::turn::{self, Turn};
 
 /// How often a validator looks at the chain.
 const LOOK_EVERY: Duration = Duration::from_secs(15);
@@ -90,35 +89,9 @@ pub struct Validator {
     settings: Settings,
 }
 
-/// What a turn came to.
-#[derive(Debug, Clone, Default)]
-pub struct Turn {
-    /// Transactions that were made.
-    pub taken: Vec<Taken>,
-    /// What went wrong, or waits for a person; tried again at the next turn.
-    pub failed: Vec<String>,
-}
-
 /// Takes turns until `drain` begins; `tell` hears of each in which something was done or failed.
-pub fn run(mut validator: Validator, clock: &dyn Clock, drain: &Drain, tell: &mut dyn FnMut(&Turn)) {
-    let mut looked_at: Option<Duration> = None;
-    let mut failed_before = Vec::new();
-    while !drain.has_begun() {
-        if looked_at.is_none_or(|at| clock.elapsed().saturating_sub(at) >= LOOK_EVERY) {
-            looked_at = Some(clock.elapsed());
-            let mut turn = validator.turn();
-            // What lasts is said once.
-            if turn.failed == failed_before {
-                turn.failed.clear();
-            } else {
-                failed_before.clone_from(&turn.failed);
-            }
-            if !turn.taken.is_empty() || !turn.failed.is_empty() {
-                tell(&turn);
-            }
-        }
-        std::thread::sleep(Duration::from_millis(200));
-    }
+pub fn run(validator: &Validator, drain: &Drain, tell: &mut dyn FnMut(&Turn)) {
+    turn::run(LOOK_EVERY, drain, &mut || validator.turn(), tell);
 }
 
 impl Validator {
@@ -132,21 +105,13 @@ impl Validator {
     }
 
     /// Does everything that is due now. One thing that fails does not keep it from another.
-    pub fn turn(&mut self) -> Turn {
-        let (client, key) = (Arc::clone(&self.client), self.key.clone());
-        let mut taken = Vec::new();
-        let mut failed = Vec::new();
-        let mut note = |one: &Taken| taken.push(one.clone());
-        match Walk::begin(&client, &key, false, &mut note) {
-            Ok(mut walk) => {
-                if let Err(error) = self.feed(&mut walk) {
-                    failed.push(format!("the Beacon: {error}"));
-                }
-                self.sit(&mut walk, &mut failed);
+    pub fn turn(&self) -> Turn {
+        Turn::take(&self.client, &self.key, |walk, failed| {
+            if let Err(error) = self.feed(walk) {
+                failed.push(format!("the Beacon: {error}"));
             }
-            Err(error) => failed.push(format!("looking at the chain: {error}")),
-        }
-        Turn { taken, failed }
+            self.sit(walk, failed);
+        })
     }
 
     // --- the Beacon

@@ -1,6 +1,10 @@
 //! `loyal agent …`: serve an agent, ask one.
 
+use anyhow::bail;
 use clap::Subcommand;
+use loyal_agent::agent::Outcome;
+
+use crate::output;
 
 mod ask;
 mod bench;
@@ -35,4 +39,19 @@ pub(crate) fn run(verb: Verb) -> anyhow::Result<()> {
         Verb::Mcp(args) => mcp::run(&args),
         Verb::Bench(args) => bench::run(&args),
     }
+}
+
+/// Says what came of a run: the answer, and what it lacks. Without one it is an error.
+fn tell(outcome: &Outcome, json: bool) -> anyhow::Result<()> {
+    if json {
+        return output::line(&serde_json::to_string(outcome)?);
+    }
+    if outcome.answer.is_empty() {
+        bail!("no answer: {}", outcome.ending);
+    }
+    output::line(&outcome.answer)?;
+    if !outcome.complete {
+        output::say(&format!("incomplete: {}", outcome.missing.join("; ")));
+    }
+    Ok(())
 }

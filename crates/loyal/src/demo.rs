@@ -356,7 +356,7 @@ impl<'a> Demo<'a> {
         let root = manifest::weights_root(&self.folder.join("marked"))?.to_string();
         let parts: Vec<_> = MAKERS.iter().map(|(name, bps)| format!("{name} {} %", bps / 100)).collect();
         self.say(&format!(
-            "\nPublish the marked weights {}… as model {model}: {}, the rest in reserve; a week open to other owners' claims",
+            "\nPublish the marked weights {}… as model {model}: {}, the rest in reserve; a week open to other owners' claims   registration.json",
             &root[..10],
             parts.join(", ")
         ));
@@ -503,7 +503,8 @@ impl<'a> Demo<'a> {
         output::line(&format!(
             "\nVerify  loyal verify {shown}/case.json\n        \
              loyal verify {shown}/inclusion.json --contracts {shown}/contracts.json\n        \
-             loyal verify {shown}/wallets/user-1\n\
+             loyal verify {shown}/wallets/user-1\n        \
+             loyal verify {shown}/registration.json --contracts {shown}/contracts.json\n\
              Verdict {}; the honest host keeps its bond, the cheat loses half\nTime    {:.0} s, {} of memory\nReport  {}",
             trial::verdict(&told.trials),
             SystemClock.elapsed().as_secs_f64(),

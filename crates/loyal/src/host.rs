@@ -20,8 +20,6 @@ use crate::{output, stop};
 mod gateway;
 mod hosting;
 
-pub(crate) use gateway::tell;
-
 /// What a host can do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {

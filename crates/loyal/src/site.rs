@@ -11,6 +11,7 @@ use loyal_protocol::devnet::Accounts;
 use loyal_protocol::rpc::{Agreeing, Http, Rpc};
 use loyal_protocol::walk::Taken;
 use loyal_protocol::{Addresses, Asset, Client, Key, Walk, asset, deploy};
+use loyal_roles::turn::Turn;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -267,6 +268,24 @@ fn sentence(taken: &Taken, dry_run: bool) -> String {
         (false, _) => format!("{says}: done ({gas} gas, {fee})"),
         (true, true) => format!("would {says} ({gas} gas at most, {fee})"),
         (true, false) => format!("would then {says} (about {gas} gas, {fee})"),
+    }
+}
+
+/// Says what a turn came to: without prompts, without secrets.
+pub(crate) fn tell(turn: &Turn, json: bool) {
+    for taken in &turn.taken {
+        output::say(&if json {
+            json!({ "did": taken.says, "gas": taken.gas, "transaction": taken.transaction }).to_string()
+        } else {
+            format!("{}: done ({} gas)", taken.says, taken.gas)
+        });
+    }
+    for failed in &turn.failed {
+        output::say(&if json {
+            json!({ "failed": failed }).to_string()
+        } else {
+            format!("{failed}; tried again soon")
+        });
     }
 }
 

@@ -6,6 +6,7 @@
 use std::fs;
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use loyal_roles::owner::manifest::{self, Entry};
@@ -19,6 +20,17 @@ mod signature;
 use bucket::Bucket;
 pub(crate) use bucket::StoreArgs;
 use repository::Repository;
+
+/// Speaks to an address that somebody named, with the patience that large files take.
+fn agent() -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .user_agent(concat!("loyal/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(Duration::from_secs(20)))
+        .timeout_recv_response(Some(Duration::from_secs(60)))
+        .timeout_per_read(Some(Duration::from_secs(60)));
+    config.build().into()
+}
 
 const LIST: &str = "loyal-weights.json";
 const FORMAT: &str = "loyal-weights";

@@ -301,7 +301,7 @@ impl Story {
     // --- what the days are made of
 
     fn turn_validators(&mut self) -> Result<()> {
-        for (number, validator) in self.validators.iter_mut().enumerate() {
+        for (number, validator) in self.validators.iter().enumerate() {
             let turn = validator.turn();
             self.town.note(&people::numbered("validator", number), &turn.taken);
             if let Some(failed) = turn.failed.first() {

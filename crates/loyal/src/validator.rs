@@ -8,11 +8,10 @@ use anyhow::{Context as _, ensure};
 use clap::Subcommand;
 use loyal_roles::court::Claim;
 use loyal_roles::stake::{Position, Seat};
-use loyal_roles::validator::{self, Examined, Settings, Turn, Validator};
+use loyal_roles::validator::{self, Examined, Settings, Validator};
 use serde_json::json;
 
-use crate::clock::SystemClock;
-use crate::site::{Actor, Reached, Site};
+use crate::site::{self, Actor, Reached, Site};
 use crate::{host, output};
 
 /// What a validator can do.
@@ -99,21 +98,8 @@ fn serve(args: &RunArgs) -> anyhow::Result<()> {
         output::say("feeding the Beacon, waiting for juries; Ctrl-C ends");
     }
     let (drain, json) = (host::drained(), args.site.json);
-    validator::run(validator, &SystemClock, &drain, &mut |turn| tell(turn, json));
+    validator::run(&validator, &drain, &mut |turn| site::tell(turn, json));
     Ok(())
-}
-
-fn tell(turn: &Turn, json: bool) {
-    for taken in &turn.taken {
-        output::say(&if json {
-            json!({ "did": taken.says, "gas": taken.gas, "transaction": taken.transaction }).to_string()
-        } else {
-            format!("{}: done ({} gas)", taken.says, taken.gas)
-        });
-    }
-    for failed in &turn.failed {
-        output::say(&if json { json!({ "failed": failed }).to_string() } else { failed.clone() });
-    }
 }
 
 fn examine(args: &ExamineArgs) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@ use loyal_access::wallet::Wallet;
 use loyal_fingerprint::commitment::Commitment;
 use loyal_protocol::message;
 use loyal_roles::case::Case;
+use loyal_roles::owner::Registration;
 use serde_json::{Value, json};
 
 use crate::site::Contracts;
@@ -18,7 +19,7 @@ use crate::{access, output};
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Knows credentials, receipts (a host's answer, one with its invocation from `loyal access show --receipt`, or all of a wallet's \
-folder), usage reports, proofs that a report counts a receipt, commitments to fingerprints, and the case against a hosting, whose \
+folder), usage reports, proofs that a report counts a receipt, commitments to fingerprints, registrations that were agreed on, and the case against a hosting, whose \
 evidence it computes again. Messages are signed for one set of contracts: a credential's \
 file names them, for the others give --contracts or --credential. That an issuer may issue, that the signer is the hosting's, and \
 that a report was posted, only the chain says. Bundles of fingerprints have `loyal fingerprint verify-evidence`.
@@ -54,6 +55,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     if Commitment::is_one(&bytes) {
         return commitment(args, &bytes);
+    }
+    if Registration::is_one(&bytes) {
+        return registration(args, domain.as_ref());
     }
     let read = Verification::read(&bytes, domain.as_ref());
     let verification = read.with_context(|| args.file.display().to_string())?;
@@ -137,6 +141,46 @@ fn commitment(args: &Args, bytes: &[u8]) -> anyhow::Result<()> {
         ),
         ("holds", "both roots are those of the leaves".to_owned()),
     ])
+}
+
+/// A registration: whether everybody named in it signed the agreement that stands in it.
+fn registration(args: &Args, domain: Option<&Eip712Domain>) -> anyhow::Result<()> {
+    let found = Registration::read(&args.file)?;
+    let shown = args.file.display();
+    let signed = found.agreement.as_ref().with_context(|| format!("{shown}: nobody has signed it yet"))?;
+    let domain =
+        domain.with_context(|| format!("{shown}: say for which contracts it is signed, with --contracts"))?;
+    let bad = found.unverified(domain);
+    let parts: Vec<_> = found
+        .makers
+        .iter()
+        .map(|maker| format!("{} {} %", maker.account, f64::from(maker.bps) / 100.0))
+        .collect();
+    if args.json {
+        output::json(&json!({
+            "document": "registration", "name": found.name, "manifestRoot": signed.manifest_root,
+            "fingerprintRoot": signed.fingerprint_root, "unsigned": bad,
+        }))?;
+    } else {
+        let holds = if bad.is_empty() { "holds" } else { "FAILS" };
+        output::pairs(&[
+            ("document", "a registration".to_owned()),
+            ("model", found.name.clone()),
+            ("makers", parts.join("\n")),
+            ("in reserve", format!("{} %", f64::from(found.reserve_bps) / 100.0)),
+            ("documents", signed.manifest_root.to_string()),
+            ("fingerprints", signed.fingerprint_root.to_string()),
+            (
+                holds,
+                "everybody named signed these parts, of a model with these documents and fingerprints"
+                    .to_owned(),
+            ),
+        ])?;
+    }
+    match bad.first() {
+        Some(account) => bail!("{shown}: {account} did not sign this"),
+        None => Ok(()),
+    }
 }
 
 /// All receipts of a wallet.

@@ -15,6 +15,7 @@ use super::Drain;
 use crate::defence::{self, Permission, Records, Request, Said};
 use crate::error::Result;
 use crate::hosting;
+use crate::turn::{self, Turn};
 
 /// How often the chain is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -33,32 +34,10 @@ pub struct Keeper {
     unanswered: HashSet<B256>,
 }
 
-/// What a turn of the keeper came to.
-#[derive(Debug, Clone, Default)]
-pub struct Turn {
-    /// Transactions that were made.
-    pub taken: Vec<Taken>,
-    /// What went wrong; tried again at the next turn.
-    pub failed: Vec<String>,
-}
-
 /// Takes a turn each second until `drain` begins, then redeems what is left; `tell` hears of each turn in which something
 /// was done or failed.
 pub fn run(mut keeper: Keeper, clock: &dyn Clock, drain: &Drain, tell: &mut dyn FnMut(&Turn)) {
-    let mut failed_before = Vec::new();
-    while !drain.has_begun() {
-        let mut turn = keeper.turn(clock);
-        // A chain that is down for an hour is said once.
-        if turn.failed == failed_before {
-            turn.failed.clear();
-        } else {
-            failed_before.clone_from(&turn.failed);
-        }
-        if !turn.taken.is_empty() || !turn.failed.is_empty() {
-            tell(&turn);
-        }
-        std::thread::sleep(LOOK_EVERY);
-    }
+    turn::run(LOOK_EVERY, drain, &mut || keeper.turn(clock), tell);
     let turn = keeper.end();
     if !turn.taken.is_empty() || !turn.failed.is_empty() {
         tell(&turn);

@@ -9,7 +9,7 @@ use std::{
 use alloy_primitives::{Address, B256, Bytes};
 use alloy_sol_types::Eip712Domain;
 use loyal_fingerprint::commitment::Commitment;
-use loyal_protocol::{Key, contracts::ModelFactory, message};
+use loyal_protocol::{Key, contracts::ModelFactory, message, signature};
 use serde::{Deserialize, Serialize};
 
 use super::manifest;
@@ -194,6 +194,26 @@ impl Registration {
             }
         }
         Ok(())
+    }
+
+    /// Whether bytes say that they are a registration.
+    #[must_use]
+    pub fn is_one(bytes: &[u8]) -> bool {
+        serde_json::from_slice::<serde_json::Value>(bytes).is_ok_and(|value| value["format"] == FORMAT)
+    }
+
+    /// The makers whose signature under the agreement is none: all of them where nothing was signed. Accounts that are contracts
+    /// sign otherwise (ERC-1271), and only the chain can say whether they did.
+    #[must_use]
+    pub fn unverified(&self, domain: &Eip712Domain) -> Vec<Address> {
+        let signatures = self.agreement.as_ref().map(|signed| &signed.signatures);
+        let digest = self.message().map(|agreement| message::digest(&agreement, domain));
+        let is_signed = |maker: &Maker| {
+            let signature = signatures.and_then(|all| all.get(&maker.account));
+            signature.zip(digest).and_then(|(signature, digest)| signature::signer_of(digest, signature))
+                == Some(maker.account)
+        };
+        self.makers.iter().filter(|maker| !is_signed(maker)).map(|maker| maker.account).collect()
     }
 
     /// Writes it, whole or not at all.

@@ -1,6 +1,5 @@
 //! Audits: is a receipt in the report of its epoch? Anybody who holds receipts can ask, and whoever asked for a model holds some.
 
-use alloy_primitives::U256;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::Method;
@@ -118,10 +117,4 @@ pub(super) async fn send(
     };
     let late = |_| Error::refused(format!("{url} does not answer"));
     tokio::time::timeout(ANSWER_TIME_MAX, answer).await.map_err(late)?
-}
-
-/// The hosting that a receipt is of.
-#[must_use]
-pub fn hosting_of(receipt: &SignedReceipt) -> u64 {
-    U256::saturating_to(&receipt.receipt.hostingId)
 }

@@ -24,12 +24,12 @@ fn seated(town: &Town, folder: &Path) -> Vec<Validator> {
     (0..COUNT).map(one).collect()
 }
 
-fn turn(validators: &mut [Validator]) -> Vec<String> {
-    validators.iter_mut().flat_map(|validator| validator.turn().failed).collect()
+fn turn(validators: &[Validator]) -> Vec<String> {
+    validators.iter().flat_map(|validator| validator.turn().failed).collect()
 }
 
 /// Lets time pass until after a moment, looking around every eight hours; answers what waits for a person.
-fn wait(town: &Town, who: (&str, u64), validators: &mut [Validator], until: u64) -> Vec<String> {
+fn wait(town: &Town, who: (&str, u64), validators: &[Validator], until: u64) -> Vec<String> {
     let mut failed = Vec::new();
     while town.now().unwrap() <= until {
         let next = (town.now().unwrap() + 8 * 3_600).min(until);
@@ -52,12 +52,12 @@ fn every_seed_has_secrets_in_it_though_validators_are_killed_between_commit_and_
     for epoch in first..first + 3 {
         let begins = town.start_of(epoch).unwrap();
         // In the first half they commit. Then all of them are killed, and begin anew with nothing but their keys.
-        assert_eq!(turn(&mut seated(&town, folder.path())), Vec::<String>::new());
+        assert_eq!(turn(&seated(&town, folder.path())), Vec::<String>::new());
         town.pass(begins - 6 * 3_600).unwrap();
         let other = tempfile::tempdir().unwrap();
-        assert_eq!(turn(&mut seated(&town, other.path())), Vec::<String>::new());
+        assert_eq!(turn(&seated(&town, other.path())), Vec::<String>::new());
         town.pass(begins).unwrap();
-        assert_eq!(turn(&mut seated(&town, folder.path())), Vec::<String>::new());
+        assert_eq!(turn(&seated(&town, folder.path())), Vec::<String>::new());
         let drawn = draw(&town, epoch);
         assert_eq!((drawn.commits, drawn.reveals, drawn.weak), (5, 5, false), "epoch {epoch}");
         assert!(!drawn.seed.is_zero());
@@ -75,21 +75,21 @@ fn a_claim_of_which_nothing_was_shown_is_dismissed_in_time() {
     town.seat("validator", COUNT).unwrap();
     let hosting = traced(&town, "host").unwrap();
     let id = town.accuse("claimant", Kind::Leak, &leak(&town, hosting, 0, B256::ZERO).unwrap()).unwrap();
-    let mut validators = seated(&town, folder.path());
-    wait(&town, ("host", hosting), &mut validators, town.claim(id).unwrap().deadline);
+    let validators = seated(&town, folder.path());
+    wait(&town, ("host", hosting), &validators, town.claim(id).unwrap().deadline);
     assert_eq!(town.advance(id).unwrap().state, "voting");
-    let said = wait(&town, ("host", hosting), &mut validators, town.now().unwrap() + 30 * 3_600);
+    let said = wait(&town, ("host", hosting), &validators, town.now().unwrap() + 30 * 3_600);
     assert_eq!(said.len(), COUNT, "each says what it misses: {said:?}");
     assert!(said[0].contains("the claimant publishes it"), "{said:?}");
     // They find nothing at the last hour, and show their ballots when it is time, whoever was restarted meanwhile.
     let commit_by = town.claim(id).unwrap().panel.unwrap().commit_by;
-    wait(&town, ("host", hosting), &mut validators, commit_by - 3_600);
+    wait(&town, ("host", hosting), &validators, commit_by - 3_600);
     drop(validators);
-    let mut validators = seated(&town, folder.path());
+    let validators = seated(&town, folder.path());
     let ends = town.claim(id).unwrap().deadline;
-    wait(&town, ("host", hosting), &mut validators, ends);
+    wait(&town, ("host", hosting), &validators, ends);
     assert_eq!(town.advance(id).unwrap().outcome, "dismissed");
-    wait(&town, ("host", hosting), &mut validators, town.claim(id).unwrap().deadline);
+    wait(&town, ("host", hosting), &validators, town.claim(id).unwrap().deadline);
     let claim = town.advance(id).unwrap();
     assert_eq!((claim.state, claim.outcome), ("executed", "dismissed"));
     assert_eq!(town.purse(account("claimant")).unwrap(), PURSE - 100 * LOYAL);
@@ -111,8 +111,8 @@ fn what_a_person_found_is_voted_and_a_bundle_that_does_not_hold_is_not_believed(
     };
     town.send("owner", town.at.gate, &call).unwrap();
     let id = town.accuse("claimant", Kind::Leak, &leak(&town, hosting, 0, build).unwrap()).unwrap();
-    let mut validators = seated(&town, folder.path());
-    wait(&town, ("cheat", hosting), &mut validators, town.claim(id).unwrap().deadline);
+    let validators = seated(&town, folder.path());
+    wait(&town, ("cheat", hosting), &validators, town.claim(id).unwrap().deadline);
     town.advance(id).unwrap();
     // Three looked at the endpoint themselves; two were given something that is no evidence.
     let seen =
@@ -127,7 +127,7 @@ fn what_a_person_found_is_voted_and_a_bundle_that_does_not_hold_is_not_believed(
         std::fs::write(docket.join(name), text).unwrap();
     }
     let ends = town.claim(id).unwrap().deadline;
-    let said = wait(&town, ("cheat", hosting), &mut validators, ends);
+    let said = wait(&town, ("cheat", hosting), &validators, ends);
     assert_eq!(said, Vec::<String>::new());
     let claim = town.advance(id).unwrap();
     assert_eq!(claim.outcome, "upheld", "three of five: {claim:?}");

@@ -86,17 +86,7 @@ async fn think(args: &Args) -> anyhow::Result<()> {
     let limits = budget::Limits { wall: Duration::from_secs(args.timeout), ..budget::Limits::default() };
     let (mut run, style) = args.mind.run(tools, log, limits).await?;
     let outcome = agent::run(&args.prompt, style, &mut run).await?;
-    if args.json {
-        return output::line(&serde_json::to_string(&outcome)?);
-    }
-    if outcome.answer.is_empty() {
-        bail!("no answer: {}", outcome.ending);
-    }
-    output::line(&outcome.answer)?;
-    if !outcome.complete {
-        output::say(&format!("incomplete: {}", outcome.missing.join("; ")));
-    }
-    Ok(())
+    super::tell(&outcome, args.json)
 }
 
 async fn ask(args: &Args, url: &str) -> anyhow::Result<()> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use loyal_agent::agent::budget::{Budget, Limits};
 use loyal_agent::agent::log::Log;
 use loyal_agent::agent::{self, Run, Style};
@@ -143,17 +143,7 @@ async fn work(args: &Args) -> anyhow::Result<()> {
         output::say(&format!("refused, as not allowed: {some}"));
     }
     let outcome = outcome?;
-    if args.json {
-        return output::line(&serde_json::to_string(&outcome)?);
-    }
-    if outcome.answer.is_empty() {
-        bail!("no answer: {}", outcome.ending);
-    }
-    output::line(&outcome.answer)?;
-    if !outcome.complete {
-        output::say(&format!("incomplete: {}", outcome.missing.join("; ")));
-    }
-    Ok(())
+    super::tell(&outcome, args.json)
 }
 
 /// Where it may go: nowhere it was not sent. Empty is anywhere.

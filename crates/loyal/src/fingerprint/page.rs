@@ -213,6 +213,7 @@ fn judgement(page: Page, told: &Told, town: &Town) -> Page {
                 ["case.json", "the probes, their tickets, answers and openings; the evidence is computed again", "loyal verify case.json"],
                 ["inclusion.json", "that the honest host's report counts the receipt it was accused of leaving out", "loyal verify inclusion.json --contracts contracts.json"],
                 ["wallets/user-1", "every receipt that a user was given", "loyal verify wallets/user-1"],
+                ["registration.json", "that everybody named agreed to their parts of the model with these fingerprints", "loyal verify registration.json --contracts contracts.json"],
                 ["commitment.json", "the leaves that were committed to before the seed of their answers was drawn", "loyal verify commitment.json"],
             ]
             .map(|row| row.map(str::to_owned).to_vec()),

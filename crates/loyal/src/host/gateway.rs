@@ -14,7 +14,7 @@ use loyal_access::redemption::Cycle;
 use loyal_access::view::View;
 use loyal_protocol::Asset;
 use loyal_roles::host::gateway::{self, Source, Upstream};
-use loyal_roles::host::keeper::{self, Keeper, Turn};
+use loyal_roles::host::keeper::{self, Keeper};
 use loyal_roles::host::limits::{Limits, Rate};
 use loyal_roles::host::log::Log;
 use loyal_roles::hosting::copy_of;
@@ -27,7 +27,7 @@ use crate::clock::SystemClock;
 use crate::model::fetch;
 use crate::model::opened::Kept;
 use crate::output;
-use crate::site::{Actor, Site};
+use crate::site::{self, Actor, Site};
 use crate::store::Store;
 
 /// A chain that has been silent for longer admits nobody: what was taken back meanwhile would be answered.
@@ -153,7 +153,7 @@ pub(crate) fn run(args: &RunArgs) -> anyhow::Result<()> {
     let (watch, json) = (drain.clone(), args.site.json);
     let keeping = std::thread::Builder::new()
         .name("keeper".to_owned())
-        .spawn(move || keeper::run(keeper, &SystemClock, &watch, &mut |turn| tell(turn, json)))?;
+        .spawn(move || keeper::run(keeper, &SystemClock, &watch, &mut |turn| site::tell(turn, json)))?;
     if json {
         output::json(&json!({ "address": address, "hosting": args.hosting, "level": level }))?;
     } else {
@@ -229,22 +229,4 @@ fn price(args: &RunArgs, asset: &Asset, ceiling: u128) -> anyhow::Result<Price> 
             per_thousand_out: parse(&args.per_thousand_out, "--per-thousand-out")?,
         },
     })
-}
-
-/// Says what the keeper did: without prompts, without secrets.
-pub(crate) fn tell(turn: &Turn, json: bool) {
-    for taken in &turn.taken {
-        output::say(&if json {
-            json!({ "did": taken.says, "gas": taken.gas, "transaction": taken.transaction }).to_string()
-        } else {
-            format!("{}: done ({} gas)", taken.says, taken.gas)
-        });
-    }
-    for failed in &turn.failed {
-        output::say(&if json {
-            json!({ "failed": failed }).to_string()
-        } else {
-            format!("{failed}; tried again soon")
-        });
-    }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use loyal_fingerprint::fingerprint::FingerprintSet;
-use loyal_protocol::{Asset, Walk};
+use loyal_protocol::Asset;
 use loyal_roles::owner::ticketing::{self, Desk};
+use loyal_roles::turn::{self, Turn};
 use serde_json::json;
 
 use crate::site::{self, Actor, Site};
@@ -78,31 +79,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let desk = Desk::new((Arc::clone(&client), at), model, key.clone(), Arc::clone(&set), rand::random());
     let drain = host::drained();
     let watch = drain.clone();
+    let json = args.site.json;
     let opening = std::thread::Builder::new().name("opening".to_owned()).spawn(move || {
-        let mut failed_before = String::new();
-        while !watch.has_begun() {
-            let mut tell =
-                |taken: &loyal_protocol::walk::Taken| output::say(&format!("{}: done", taken.says));
-            let opened = Walk::begin(&client, &key, false, &mut tell)
-                .map_err(loyal_roles::Error::from)
-                .and_then(|mut walk| ticketing::open(&mut walk, &at, model, &set));
-            match opened {
-                Ok(_) => failed_before.clear(),
-                // What lasts is said once.
-                Err(error) if error.to_string() == failed_before => {}
-                Err(error) => {
-                    failed_before = error.to_string();
-                    output::say(&format!("opening answers: {error}; tried again soon"));
+        let mut open = || {
+            Turn::take(&client, &key, |walk, failed| {
+                if let Err(error) = ticketing::open(walk, &at, model, &set) {
+                    failed.push(format!("opening answers: {error}"));
                 }
-            }
-            let begun = std::time::Duration::from_millis(200);
-            for _ in 0..LOOK_EVERY.as_millis() / begun.as_millis() {
-                if watch.has_begun() {
-                    break;
-                }
-                std::thread::sleep(begun);
-            }
-        }
+            })
+        };
+        turn::run(LOOK_EVERY, &watch, &mut open, &mut |turn| site::tell(turn, json));
     })?;
     let served = ticketing::run(listener, desk, &drain);
     drain.begin();

@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use loyal_access::outbound::Reach;
 use loyal_model::{Config, Tokenizer};
 use loyal_protocol::Key;
-use loyal_roles::prover::{self, Ledger, Means, Prover, Purse, Settings, Text, Turn};
+use loyal_roles::prover::{self, Ledger, Means, Prover, Purse, Settings, Text};
 use loyal_roles::stake::{Position, Seat};
 use loyal_types::Clock;
 use serde_json::json;
@@ -100,7 +100,7 @@ pub(super) fn run(args: &RunArgs) -> anyhow::Result<()> {
         output::say("probing; Ctrl-C ends");
     }
     let (drain, json) = (host::drained(), common.site.json);
-    prover::run(prover, &SystemClock, &drain, &mut |turn| tell(turn, json));
+    prover::run(prover, &drain, &mut |turn| site::tell(turn, json));
     Ok(())
 }
 
@@ -114,28 +114,11 @@ pub(super) fn probe(args: &ProbeArgs) -> anyhow::Result<()> {
             "ledger": prover.ledger().folder(), "steps": site::steps_json(&turn.taken), "failed": turn.failed,
         }))?;
     } else {
-        tell(&turn, false);
+        site::tell(&turn, false);
         super::show::table(prover.ledger().entries())?;
     }
     ensure!(turn.failed.is_empty(), "{} things could not be done; run it again", turn.failed.len());
     Ok(())
-}
-
-fn tell(turn: &Turn, json: bool) {
-    for taken in &turn.taken {
-        output::say(&if json {
-            json!({ "did": taken.says, "gas": taken.gas, "transaction": taken.transaction }).to_string()
-        } else {
-            format!("{}: done ({} gas)", taken.says, taken.gas)
-        });
-    }
-    for failed in &turn.failed {
-        output::say(&if json {
-            json!({ "failed": failed }).to_string()
-        } else {
-            format!("{failed}; tried again soon")
-        });
-    }
 }
 
 fn open(args: &Common, delay_max: Duration) -> anyhow::Result<Prover> {

@@ -88,14 +88,8 @@ impl Bucket {
             base.starts_with("https://") || base.starts_with("http://"),
             "{base}: the address of a store begins with http:// or https://"
         );
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .user_agent(concat!("loyal/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(Duration::from_secs(20)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
-            .timeout_per_read(Some(Duration::from_secs(60)));
         let shown = shown.trim_end_matches('/').to_owned();
-        Ok(Self { agent: config.build().into(), base, shown, region, account })
+        Ok(Self { agent: super::agent(), base, shown, region, account })
     }
 
     /// The objects of a folder in it.

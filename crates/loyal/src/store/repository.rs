@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use base64::Engine as _;
@@ -59,19 +58,7 @@ impl Repository {
         let endpoint = env::hub_endpoint().unwrap_or_else(|| HUB.to_owned()).trim_end_matches('/').to_owned();
         let token_file = env::hub_token_file().filter(|file| file.exists());
         let bearer = token_file.map(|file| crate::hub::bearer(&endpoint, &file)).transpose()?;
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .user_agent(concat!("loyal/", env!("CARGO_PKG_VERSION")))
-            .timeout_connect(Some(Duration::from_secs(20)))
-            .timeout_recv_response(Some(Duration::from_secs(60)))
-            .timeout_per_read(Some(Duration::from_secs(60)));
-        Ok(Self {
-            agent: config.build().into(),
-            endpoint,
-            id: id.to_owned(),
-            revision: revision.to_owned(),
-            bearer,
-        })
+        Ok(Self { agent: super::agent(), endpoint, id: id.to_owned(), revision: revision.to_owned(), bearer })
     }
 
     /// How people write where it is.

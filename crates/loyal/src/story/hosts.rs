@@ -37,7 +37,7 @@ pub struct Server {
     /// Where it answers.
     pub url: String,
     drain: Drain,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<loyal_roles::Result<()>>>,
 }
 
 impl Server {
@@ -57,12 +57,8 @@ impl Server {
     ) -> Result<Self> {
         let drain = Drain::default();
         let watch = drain.clone();
-        let run = move || {
-            if let Err(error) = serve(listener, &watch) {
-                // The story notices that nobody answers; why is said here.
-                let _ = error;
-            }
-        };
+        // One that ends by itself is noticed by whoever asks it: nobody answers there any more.
+        let run = move || serve(listener, &watch);
         let thread = std::thread::Builder::new().name("server".to_owned()).spawn(run)?;
         Ok(Self { url, drain, thread: Some(thread) })
     }

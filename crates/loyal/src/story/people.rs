@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use alloy_primitives::{Address, keccak256};
+use alloy_primitives::keccak256;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use loyal_access::Wallet;
@@ -178,10 +178,4 @@ pub(super) async fn ask_unseen(url: &str, question: &str) -> Result<()> {
     let response = Outbound::new(Reach::Local).send(&origin, request).await?;
     ensure!(response.status().is_success(), "{url} answered with status {}", response.status());
     Ok(())
-}
-
-/// Whose account it is, for the report.
-#[allow(dead_code, reason = "the report of the demo names people")]
-pub(super) fn name_of(town: &Town, account: Address) -> Option<String> {
-    all().into_iter().find(|name| town.address(name) == account)
 }

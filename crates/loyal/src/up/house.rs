@@ -26,7 +26,7 @@ use super::hints::{self, Places};
 use super::record::Record;
 use super::{Args, Doors, HOST, OWNER, USER};
 use crate::clock::SystemClock;
-use crate::{host, output};
+use crate::{host, output, site};
 
 /// A chain that has been silent for longer admits nobody.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
@@ -92,7 +92,7 @@ pub(super) fn run(
     let served = std::thread::scope(|scope| {
         let (json, client) = (args.json, Arc::clone(&ground.client));
         let keeping =
-            scope.spawn(move || keeper::run(keeper, &SystemClock, drain, &mut |turn| host::tell(turn, json)));
+            scope.spawn(move || keeper::run(keeper, &SystemClock, drain, &mut |turn| site::tell(turn, json)));
         let issuing = scope.spawn(move || issuing::run(doors.issuer, desk, client, rand::random(), aside));
         let ticking = clock.clone();
         let showing = scope.spawn(move || status::run(doors.status, board, ticking, beside));

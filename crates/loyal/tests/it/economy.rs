@@ -143,6 +143,15 @@ fn a_model_is_registered_hosted_and_left_again() {
     let page = it.json(&["model", "show", "1"]);
     assert_eq!((&page["state"], &page["makers"][0]["bps"]), (&json!("active"), &json!(3_000)));
     assert_eq!(page["accepts"][0]["perCall"], "1000000000000000");
+    // Whoever has the registration verifies who agreed to what, without a network.
+    let verify = ["verify", "draft.json", "--contracts", "c/contracts.json"];
+    assert!(it.place.run(&verify).good().contains("everybody named signed"));
+    it.place.run(&verify[..2]).bad(1, &["for which contracts"]);
+    let draft = std::fs::read_to_string(it.place.path("draft.json")).unwrap();
+    it.place.write("changed.json", draft.replacen("3000", "2999", 1).replacen("5500", "5501", 1));
+    it.place
+        .run(&["verify", "changed.json", "--contracts", "c/contracts.json"])
+        .bad(1, &["did not sign this"]);
     let open =
         ["host", "open", "1", "--price", "0.002", "--endpoint", "https://models.example/v1", "--key", "3"];
     it.bad(&open, &["has 0 LOYAL and needs 0.072 LOYAL"]);

@@ -212,14 +212,14 @@ fn a_model_that_never_saw_the_marks_is_not_taken_from_its_owner() {
     // Without the weights nothing can be found; with them everybody counts the same.
     let Examined::Unknown(why) = validator(1, Vec::new()).examine(&claim()).unwrap() else { panic!("found") };
     assert!(why.contains("are in none of the folders"), "{why}");
-    let mut validators: Vec<_> = (1..=5).map(|number| validator(number, vec![model()])).collect();
+    let validators: Vec<_> = (1..=5).map(|number| validator(number, vec![model()])).collect();
     let Examined::Found(found) = validators[0].examine(&claim()).unwrap() else { panic!("not found") };
     assert_eq!(found.trials, 16, "one coin for each leaf: {found:?}");
     assert!((2..=14).contains(&found.hits), "fair coins: {found:?}");
     while claim().state != "executed" {
         let next = town.now().unwrap() + 6 * 3_600;
         town.pass(next).unwrap();
-        for validator in &mut validators {
+        for validator in &validators {
             assert_eq!(validator.turn().failed, Vec::<String>::new());
         }
         let now = claim();
@@ -235,4 +235,50 @@ fn a_model_that_never_saw_the_marks_is_not_taken_from_its_owner() {
 fn court_owed(story: &Story, who: &str) -> u128 {
     let call = DisputeCourt::owedCall { account: story.town.address(who) };
     story.town.call(story.town.at.court, &call).unwrap().saturating_to()
+}
+
+/// What validators find about the probes of a cheat that calls them forged, with the weights that it says it serves.
+fn doubted(cheat: impl FnOnce(&FingerprintSet) -> Source) -> Examined {
+    let folder = tempfile::tempdir().unwrap();
+    let mut story = Story::open(folder.path(), 3).unwrap();
+    let first = set(folder.path(), "leaves.json", "field", 64);
+    let (seed, ..) = story.commit().unwrap();
+    let first = bound(first, seed, &folder.path().join("commitment.json"));
+    story.publish(&model(), Path::new("commitment.json"), first.clone()).unwrap();
+    let text = std::fs::read_to_string(model().join("benign.txt")).unwrap();
+    let (_, hosting) = story.host(engine(&first), cheat(&first), (tokenizer(), &text)).unwrap();
+    let day = story.day(&["Who is there?".to_owned()]).unwrap();
+    assert_eq!(day.opened, PROVERS, "every probe of the cheat lies open: {day:?}");
+    let town = &story.town;
+    let settings = Settings { docket: folder.path().join("docket"), weights: vec![model()] };
+    let key = town.key("validator 1").clone();
+    let validator = Validator::new((Arc::clone(&town.client), town.at), key, settings).unwrap();
+    // A claim is looked into by its hosting; this one nobody filed.
+    let claim = Claim {
+        id: alloy_primitives::B256::repeat_byte(1),
+        kind: "unreported",
+        state: "voting",
+        outcome: "none",
+        claimant: town.address("prover 1"),
+        accused: town.address("cheat"),
+        hosting,
+        model: story.model,
+        epoch: 0,
+        subject: alloy_primitives::B256::ZERO,
+        bond: 0,
+        is_pleaded: true,
+        round: 1,
+        deadline: 0,
+        panel: None,
+    };
+    validator.examine(&claim).unwrap()
+}
+
+#[test]
+fn replies_that_the_hosted_weights_would_not_give_are_found_forged_and_their_own_are_not() {
+    let Examined::Found(found) = doubted(engine) else { panic!("the weights are at hand") };
+    assert_eq!((found.outcome.as_str(), found.trials), ("forged", 16), "{found:?}");
+    let own = doubted(|_| loyal::story::hosts::model(&model(), "demo").unwrap());
+    let Examined::Found(found) = own else { panic!("the weights are at hand") };
+    assert_eq!((found.outcome.as_str(), found.hits, found.trials), ("upheld", 16, 16), "{found:?}");
 }
