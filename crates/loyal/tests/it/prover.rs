@@ -170,6 +170,37 @@ fn a_prover_says_what_it_lacks() {
     assert_eq!(empty.good().trim(), "no slot was drawn yet");
 }
 
+#[test]
+fn a_host_that_leaves_receipts_out_is_accused_by_the_prover_who_holds_them() {
+    let it = Probed::open();
+    assert_eq!(it.it.json(&it.probe(&[]))["failed"], json!([]));
+    let bond = || {
+        it.it.json(&["model", "show", "1"])["hostings"][0]["bond"].as_str().unwrap().parse::<u128>().unwrap()
+    };
+    let before = bond();
+    // It reports a day on which nobody came: by the command line, before its own keeper says the truth.
+    let Probed { it: place, host, issuer, desk, url } = it;
+    drop(host);
+    place.pass("1d");
+    place.json(&["host", "post", "1", "--key", "3"]);
+    let probe = ["prover", "probe", "--key", "4", "--model", "wide", "--cover", "3", "--ledger", "p"];
+    let seams = ["--tickets", desk.address(), "--issuer", issuer.address(), "--host", &url];
+    // Nobody answers at the host any more, so that today's slot cannot be asked; yesterday's receipts speak for themselves.
+    let run = place.place.run(&[&probe[..], &seams, &["--folder", "c", "--json"]].concat());
+    let said: Value = serde_json::from_str(&run.stdout).unwrap();
+    let count = |words: &str| said["steps"].to_string().matches(words).count();
+    assert_eq!(count("open the claim (omitted)"), 7, "each receipt convicts: {said}");
+    let claims = place.json(&["court", "show"]);
+    let all = claims.as_array().unwrap();
+    assert!(all.iter().all(|claim| claim["state"] == "executed" && claim["outcome"] == "upheld"), "{claims}");
+    let after =
+        place.json(&["model", "show", "1"])["hostings"][0]["bond"].as_str().unwrap().parse::<u128>().unwrap();
+    // Five percent for each, as far as half of the bond for one epoch.
+    assert!(after < before && after >= before / 2, "{before} to {after}");
+    // And the probe is laid open besides: nothing was reported of it.
+    assert_eq!(count("lay open what slot"), 1, "{said}");
+}
+
 /// Passes everything on to a host, except the receipts that it gives.
 fn without_receipts(front: String, back: String) {
     use std::io::{Read as _, Write as _};
