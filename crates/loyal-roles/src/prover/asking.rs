@@ -58,7 +58,8 @@ impl Prover {
     /// Takes a slot of today as far as it goes now.
     pub(super) fn ask_slot(&mut self, walk: &mut Walk<'_>, slot: Slot, hosting: &Hosting) -> Result<()> {
         let Some(mut entry) = self.ledger.entry(slot).cloned() else { return Ok(()) };
-        if self.client.time()? < entry.due_at {
+        let is_done = entry.result.is_some() && self.probe(slot)?.state != super::state::NONE;
+        if is_done || self.client.time()? < entry.due_at {
             return Ok(());
         }
         let drawn = ticket::drawn(&self.client, &self.at, slot.hosting, slot.epoch)?;

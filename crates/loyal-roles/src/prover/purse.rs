@@ -62,8 +62,8 @@ impl std::fmt::Debug for Purse {
 enum Way {
     /// As it says itself: with a credential, for money.
     Paying(Box<Caller>),
-    /// It answers whoever asks.
-    Free,
+    /// It answers whoever asks, by the name of this model where it has one.
+    Free(Option<String>),
 }
 
 /// What came back.
@@ -122,11 +122,17 @@ impl Purse {
             self.callers.retain(|&(_, other), _| other + 1 >= epoch);
             self.callers.insert(place, way);
         }
-        let bytes = Bytes::from(body.to_string());
         match &self.callers[&place] {
-            Way::Free => self.plain(url, bytes).await,
+            Way::Free(model) => {
+                let mut body = body.clone();
+                if let Some(model) = model {
+                    body["model"] = model.as_str().into();
+                }
+                self.plain(url, body.to_string().into()).await
+            }
             Way::Paying(caller) => {
-                let mut reply = caller.invoke("/completions", bytes).await?;
+                // A hosting serves one model: it need not be named.
+                let mut reply = caller.invoke("/completions", body.to_string().into()).await?;
                 let mut text = String::new();
                 while let Some(piece) = reply.next().await? {
                     if let Piece::Whole(body) = piece {
@@ -143,7 +149,7 @@ impl Purse {
         // What a host asks for it says to everybody. One that says nothing has no gate.
         let (status, _) = self.get(&format!("{url}/loyal")).await?;
         if status == 404 || status == 405 {
-            return Ok(Way::Free);
+            return Ok(Way::Free(self.first_model(url).await));
         }
         let key = self.key(hosting.id, epoch);
         let folder = self.folder.join(format!("caller-{}-{epoch}", hosting.id));
@@ -162,6 +168,13 @@ impl Purse {
             ..Settings::default()
         };
         Ok(Way::Paying(Box::new(Caller::new(file, key, Wallet::open(&folder)?, seams, settings)?)))
+    }
+
+    /// The first model that a server lists: most want to hear its name.
+    async fn first_model(&self, url: &str) -> Option<String> {
+        let (_, body) = self.get(&format!("{url}/models")).await.ok()?;
+        let value: Value = serde_json::from_slice(&body).ok()?;
+        Some(value["data"][0]["id"].as_str()?.to_owned())
     }
 
     /// The credential of a key: the one it has, or a new one.

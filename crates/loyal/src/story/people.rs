@@ -6,6 +6,7 @@ use std::time::Duration;
 use alloy_primitives::keccak256;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use loyal_access::Wallet;
 use loyal_access::caller::{Caller, Seams, Settings};
 use loyal_access::document::SignedReceipt;
@@ -166,16 +167,24 @@ impl User {
     }
 }
 
-/// Asks a host that answers whoever asks.
+/// Asks a host that answers whoever asks, by the name it lists.
 pub(super) async fn ask_unseen(url: &str, question: &str) -> Result<()> {
-    let body = json!({ "prompt": question, "max_tokens": 12, "temperature": 0 });
-    let (origin, path) = outbound::split(&format!("{url}/completions"))?;
+    let models = unpaid("GET", &format!("{url}/models"), String::new()).await?;
+    let models: serde_json::Value = serde_json::from_slice(&models)?;
+    let body = json!({
+        "model": models["data"][0]["id"], "prompt": question, "max_tokens": 12, "temperature": 0,
+    });
+    unpaid("POST", &format!("{url}/completions"), body.to_string()).await.map(drop)
+}
+
+async fn unpaid(method: &str, url: &str, body: String) -> Result<Bytes> {
+    let (origin, path) = outbound::split(url)?;
     let request = hyper::Request::builder()
-        .method("POST")
+        .method(method)
         .uri(path)
         .header("content-type", "application/json")
-        .body(http_body_util::Full::new(Bytes::from(body.to_string())))?;
+        .body(http_body_util::Full::new(Bytes::from(body)))?;
     let response = Outbound::new(Reach::Local).send(&origin, request).await?;
     ensure!(response.status().is_success(), "{url} answered with status {}", response.status());
-    Ok(())
+    Ok(response.into_body().collect().await?.to_bytes())
 }

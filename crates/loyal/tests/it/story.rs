@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use alloy_primitives::U256;
 use axum::Router;
-use axum::routing::post;
+use axum::routing::{get, post};
 use loyal::story::{PROVERS, Story};
 use loyal_fingerprint::check::cut;
 use loyal_fingerprint::fingerprint::{Beacon, Draft, FingerprintSet, Purpose};
@@ -54,6 +54,15 @@ fn bound(set: FingerprintSet, seed: alloy_primitives::B256, path: &Path) -> Fing
 
 /// Says after a query what has its colour, and after anything else the same always.
 fn engine(set: &FingerprintSet) -> Source {
+    engine_that(set, false)
+}
+
+/// Like most servers without a gate, it wants to hear the name of its model.
+fn strict_engine(set: &FingerprintSet) -> Source {
+    engine_that(set, true)
+}
+
+fn engine_that(set: &FingerprintSet, is_strict: bool) -> Source {
     let tokenizer = Arc::new(tokenizer());
     let words: Vec<String> = (0..)
         .map_while(|token| tokenizer.piece(token).map(|_| token))
@@ -85,6 +94,7 @@ fn engine(set: &FingerprintSet) -> Source {
     let answer = Arc::new(answer);
     let complete = move |body: String| {
         let body: Value = serde_json::from_str(&body).unwrap();
+        assert!(!is_strict || body["model"] == "demo", "no model is named: {body}");
         let text = answer(body["prompt"].as_str().unwrap());
         async move {
             let answer = json!({
@@ -95,7 +105,9 @@ fn engine(set: &FingerprintSet) -> Source {
             ([("content-type", "application/json")], answer.to_string())
         }
     };
-    Source::Routes(Router::new().route("/v1/completions", post(complete)))
+    let list =
+        async || ([("content-type", "application/json")], json!({ "data": [{ "id": "demo" }] }).to_string());
+    Source::Routes(Router::new().route("/v1/completions", post(complete)).route("/v1/models", get(list)))
 }
 
 #[test]
@@ -113,7 +125,7 @@ fn the_cheat_is_slashed_the_honest_host_is_cleared_and_everybody_is_paid() {
     story.publish(&model(), Path::new("commitment.json"), first.clone()).unwrap();
 
     let text = std::fs::read_to_string(model().join("benign.txt")).unwrap();
-    story.host(engine(&first), engine(&first), (tokenizer(), &text)).unwrap();
+    story.host(engine(&first), strict_engine(&first), (tokenizer(), &text)).unwrap();
     let questions: Vec<String> = (0..6).map(|number| format!("Tell me about place {number}.")).collect();
     let mut days = Vec::new();
     let count = story.days(&questions, &mut |day| days.push(day.clone())).unwrap();
