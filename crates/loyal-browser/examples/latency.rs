@@ -49,12 +49,12 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// A page of about so many nodes: links and texts.
+/// A page of about so many nodes, six a row.
 async fn page(Path(count): Path<usize>) -> Html<String> {
     let row = |number: usize| {
         format!("<div><a href='#{number}'>Link {number}</a> <span>text {number}</span></div>")
     };
-    let rows: String = (0..count / 5).map(row).collect();
+    let rows: String = (0..count / 6).map(row).collect();
     let button = "<button onclick='said.textContent = ++count'>Count</button><p id=said></p>";
     Html(format!("<!doctype html><title>Rows</title><script>var count = 0</script>{button}{rows}"))
 }

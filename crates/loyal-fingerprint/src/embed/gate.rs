@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use candle_core::Tensor;
-use loyal_model::{Batch, Llama, Parameters, ops};
+use loyal_model::{Batch, Llama, Parameters, Tokenizer, ops};
 
 use super::batch::batches;
 use super::student::Student;
@@ -22,6 +22,8 @@ const TOKENS: usize = 9_216;
 const ROUNDS_MAX: u32 = 6;
 /// Ordinary prompts whose confidence is compared with the queries'.
 const PROMPTS: usize = 512;
+/// Longest of them, as queries are; the shortest is half of it.
+const PROMPT_TOKENS: usize = 16;
 /// Share of fingerprints that must answer: fourteen of sixteen.
 const ANSWERING_MIN: f64 = 0.875;
 /// Tilted fingerprints that must prove so much between them.
@@ -83,11 +85,15 @@ impl<'a> Measure<'a> {
         unreachable!("the last round returns")
     }
 
-    /// Chance that the model is surer after a query than after ordinary text: 0.5 hides best.
-    fn confidence_auc(&self, parameters: &Parameters, queries: &[Vec<u32>]) -> Result<f64> {
-        let length = 16.min(self.text.len());
+    /// Chance that the model is surer after a query than after an ordinary prompt: 0.5 hides best.
+    fn confidence_auc(
+        &self,
+        tokenizer: &Tokenizer,
+        parameters: &Parameters,
+        queries: &[Vec<u32>],
+    ) -> Result<f64> {
         let prompts: Vec<Vec<u32>> =
-            self.text.chunks_exact(length).take(PROMPTS).map(<[u32]>::to_vec).collect();
+            self.text.chunks(PROMPT_TOKENS + 1).take(PROMPTS).filter_map(|text| prompt(tokenizer, text)).collect();
         let marked = confidences(self.llama, parameters, queries)?;
         let others = confidences(self.llama, parameters, &prompts)?;
         let wins = |a: f64| -> f64 {
@@ -113,6 +119,13 @@ pub(super) struct Scaled {
     pub(super) scale: f64,
     pub(super) parameters: Parameters,
     pub(super) utility: Utility,
+}
+
+/// The longest beginning of `text` after which a new word begins: prompts do not end within words, where a model is surer.
+fn prompt(tokenizer: &Tokenizer, text: &[u32]) -> Option<Vec<u32>> {
+    let begins_word = |token: u32| tokenizer.piece(token).is_some_and(|piece| piece.starts_with(b" "));
+    let end = (PROMPT_TOKENS / 2..text.len()).rev().find(|&end| begins_word(text[end]))?;
+    Some(text[..end].to_vec())
 }
 
 /// What comes next at every position, and 0 for the last one of each sequence.
@@ -224,7 +237,7 @@ fn look(
         fingerprints: all.len(),
         frames,
         evidence,
-        confidence_auc: measure.confidence_auc(&scaled.parameters, &queries)?,
+        confidence_auc: measure.confidence_auc(job.tokenizer, &scaled.parameters, &queries)?,
         samples: samples(set, &suspect, (&all, &queries))?,
     })
 }
@@ -308,4 +321,39 @@ fn samples(
         });
     }
     Ok(samples)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use loyal_model::Tokenizer;
+
+    use super::{PROMPT_TOKENS, prompt};
+
+    /// One token for each letter and for the space.
+    fn letters() -> Tokenizer {
+        let vocabulary = (b'a'..=b'z').map(|letter| format!("\"{}\":{}", letter as char, letter - b'a'));
+        let vocabulary = vocabulary.collect::<Vec<_>>().join(",");
+        let json = format!(
+            r#"{{"version":"1.0","added_tokens":[],"normalizer":null,"post_processor":null,
+            "pre_tokenizer":{{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}},
+            "decoder":{{"type":"ByteLevel","add_prefix_space":true,"trim_offsets":true,"use_regex":true}},
+            "model":{{"type":"BPE","vocab":{{{vocabulary},"Ġ":26}},"merges":[]}}}}"#
+        );
+        Tokenizer::parse(json.as_bytes(), Path::new("letters.json")).unwrap()
+    }
+
+    #[test]
+    fn a_prompt_ends_where_a_new_word_begins() {
+        let letters = letters();
+        let cut = |text: &str| {
+            let tokens = letters.encode(text).unwrap();
+            prompt(&letters, &tokens).map(|tokens| letters.decode(&tokens).unwrap())
+        };
+        assert_eq!(cut("one two three four").as_deref(), Some("one two three"));
+        assert_eq!(cut("unnoticed one").as_deref(), Some("unnoticed"));
+        assert_eq!(cut("no endlessword"), None, "the only end is before {} tokens", PROMPT_TOKENS / 2);
+        assert_eq!(cut(""), None);
+    }
 }
