@@ -18,7 +18,7 @@ use alloy_sol_types::Eip712Domain;
 use bytes::Bytes;
 use loyal_protocol::Key;
 use loyal_protocol::message::{Invocation, Receipt, UsageReport};
-use loyal_types::{Hash, Proof, Tree};
+use loyal_types::{Hash, Proof};
 
 use journal::{Journal, Written};
 use record::Record;
@@ -304,32 +304,22 @@ impl Books {
     }
 
     /// The report of an epoch. `closes` lets no receipt into it any more.
-    ///
-    /// # Errors
-    /// A sum exceeds 128 bits.
-    pub fn report(&self, epoch: u32, closes: bool) -> Result<UsageReport> {
+    pub fn report(&self, epoch: u32, closes: bool) -> UsageReport {
         let mut sums = self.sums();
-        let tree = tree_of(&sums, epoch)?;
         if closes {
             sums.close(epoch);
         }
-        let top = tree.top();
-        Ok(UsageReport {
-            hostingId: self.hosting,
-            epoch,
-            count: tree.count(),
-            amount: top.amount,
-            tokens: top.tokens,
-            top: B256::from(top.hash.0),
-        })
+        report_of(&sums, self.hosting, epoch)
     }
 
-    /// The proof that an epoch's tree holds a receipt.
+    /// The proof that an epoch's tree holds a receipt, and the report of that very tree.
     ///
     /// # Errors
-    /// A sum exceeds 128 bits.
-    pub fn proof(&self, epoch: u32, seq: u32) -> Result<Option<Proof>> {
-        Ok(tree_of(&self.sums(), epoch)?.proof(seq))
+    /// [`Error::File`].
+    pub fn proof(&self, epoch: u32, seq: u32) -> Result<Option<(Proof, UsageReport)>> {
+        let sums = self.sums();
+        let proof = sums.proof(epoch, seq)?;
+        Ok(proof.map(|proof| (proof, report_of(&sums, self.hosting, epoch))))
     }
 
     /// What was charged in an epoch so far, and how often.
@@ -359,8 +349,16 @@ impl Books {
     }
 }
 
-fn tree_of(sums: &Sums, epoch: u32) -> Result<Tree> {
-    Tree::new(&sums.entries(epoch)?).map_err(|error| Error::Refused(format!("epoch {epoch}: {error}")))
+fn report_of(sums: &Sums, hosting: U256, epoch: u32) -> UsageReport {
+    let (count, top) = sums.top(epoch);
+    UsageReport {
+        hostingId: hosting,
+        epoch,
+        count,
+        amount: top.amount,
+        tokens: top.tokens,
+        top: B256::from(top.hash.0),
+    }
 }
 
 /// Bytes of one of our hashes as those of another crate's.

@@ -217,6 +217,7 @@ fn read<T: serde::de::DeserializeOwned>(what: &'static str, value: &Value) -> Re
 }
 
 /// The root that the Gate computes of a report (`docs/protocol.md`, one tree).
-fn root_of(report: &UsageReport) -> B256 {
+#[must_use]
+pub fn root_of(report: &UsageReport) -> B256 {
     keccak256((U256::from(2), report.count, report.top, report.amount, report.tokens).abi_encode())
 }

@@ -6,24 +6,35 @@
 mod probes;
 
 use std::fmt;
+use std::ops::ControlFlow;
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::{Eip712Domain, SolValue as _};
 use loyal_protocol::contracts::*;
 use loyal_protocol::{Addresses, Failure, Walk, message};
 use loyal_types::tree::Entry;
-use loyal_types::{Hash, Tree};
+use loyal_types::{Hash, Proof, Tree};
 
 use crate::court::{self, Claim};
 use crate::error::{Error, Result};
 
+/// What is done with each receipt.
+pub type Look<'a> = dyn FnMut(&message::Receipt) -> Result<ControlFlow<()>> + 'a;
+
 /// What a host keeps of its epochs, for as long as it can be accused.
 pub trait Records {
-    /// The receipts of a hosting's epoch in the order of their numbers: all that its report counts.
+    /// Goes through the receipts of a hosting's epoch in the order of their numbers, all that its report counts, until `look`
+    /// breaks off. There may be millions.
     ///
     /// # Errors
-    /// They cannot be read.
-    fn receipts(&self, hosting: u64, epoch: u32) -> Result<Vec<message::Receipt>>;
+    /// They cannot be read, or what `look` fails with.
+    fn look_through(&self, hosting: u64, epoch: u32, look: &mut Look<'_>) -> Result<()>;
+
+    /// The proof that the tree of an epoch's receipts holds the one with this number, and the root of that tree.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn proof(&self, hosting: u64, epoch: u32, seq: u32) -> Result<Option<(Proof, B256)>>;
 
     /// By what an invocation was permitted; nothing where that was not kept.
     ///
@@ -154,54 +165,62 @@ pub fn tree(receipts: &[message::Receipt], domain: &Eip712Domain) -> Result<Tree
 /// Opens the leaf of the receipt in the report that was posted.
 fn omitted(walk: &mut Walk<'_>, at: &Addresses, claim: &Claim, records: &dyn Records) -> Result<Said> {
     let domain = message::domain(walk.client.chain_id(), at.registry);
-    let receipts = records.receipts(claim.hosting, claim.epoch)?;
-    let Some(place) = place_of(&receipts, claim, &domain) else {
+    let Some(receipt) = subject_of(records, claim, &domain)? else {
         return Ok(Said::nothing(format!("no receipt of epoch {} is the one it shows", claim.epoch)));
     };
-    let tree = tree(&receipts, &domain)?;
+    let Some((proof, root)) = records.proof(claim.hosting, claim.epoch, receipt.seq)? else {
+        return Ok(Said::nothing("the report has no such leaf"));
+    };
     let call = Gate::reportOfCall { hostingId: U256::from(claim.hosting), epoch: claim.epoch };
-    if walk.client.call(at.gate, &call)?.root.0 != tree.root().0 {
+    if walk.client.call(at.gate, &call)?.root != root {
         return Ok(Said::nothing(format!(
             "the report of epoch {} is not that of these receipts",
             claim.epoch
         )));
     }
-    let Some(proof) = u32::try_from(place).ok().and_then(|place| proof(&tree, place)) else {
-        return Ok(Said::nothing("the report has no such leaf"));
-    };
-    give(walk, at, claim, proof.abi_encode().into())
+    give(walk, at, claim, shown(&proof).abi_encode().into())
 }
 
 /// Shows the invocation behind the receipt, and the credential that permitted it.
 fn unauthorised(walk: &mut Walk<'_>, at: &Addresses, claim: &Claim, records: &dyn Records) -> Result<Said> {
     let domain = message::domain(walk.client.chain_id(), at.registry);
-    let receipts = records.receipts(claim.hosting, claim.epoch)?;
-    let Some(place) = place_of(&receipts, claim, &domain) else {
+    let Some(receipt) = subject_of(records, claim, &domain)? else {
         return Ok(Said::nothing(format!("no receipt of epoch {} is the one it shows", claim.epoch)));
     };
-    let Some(kept) = records.permission(receipts[place].invocationId)? else {
+    let Some(kept) = records.permission(receipt.invocationId)? else {
         return Ok(Said::nothing("the credential of that invocation was not kept"));
     };
     let data = (kept.invocation, kept.credential, kept.issuer, kept.signature).abi_encode_params();
     give(walk, at, claim, data.into())
 }
 
-/// Where the receipt stands that a claim is about: the claim's subject is the hash of its kind and the receipt's id.
-fn place_of(receipts: &[message::Receipt], claim: &Claim, domain: &Eip712Domain) -> Option<usize> {
-    let subject = |receipt| keccak256((claim.kind, message::digest(receipt, domain)).abi_encode_params());
-    receipts.iter().position(|receipt| subject(receipt) == claim.subject)
+/// The receipt that a claim is about: the claim's subject is the hash of its kind and the receipt's id.
+fn subject_of(
+    records: &dyn Records,
+    claim: &Claim,
+    domain: &Eip712Domain,
+) -> Result<Option<message::Receipt>> {
+    let mut found = None;
+    records.look_through(claim.hosting, claim.epoch, &mut |receipt| {
+        let subject = keccak256((claim.kind, message::digest(receipt, domain)).abi_encode_params());
+        if subject != claim.subject {
+            return Ok(ControlFlow::Continue(()));
+        }
+        found = Some(receipt.clone());
+        Ok(ControlFlow::Break(()))
+    })?;
+    Ok(found)
 }
 
 /// A proof as contracts take it.
-fn proof(tree: &Tree, place: u32) -> Option<ProbeBoard::Proof> {
-    let found = tree.proof(place)?;
-    let siblings = found.siblings.iter();
+fn shown(proof: &Proof) -> ProbeBoard::Proof {
+    let siblings = proof.siblings.iter();
     let siblings = siblings.map(|node| ProbeBoard::Node {
         hash: node.hash.0.into(),
         amount: node.amount,
         tokens: node.tokens,
     });
-    Some(ProbeBoard::Proof { index: found.index, count: found.count, siblings: siblings.collect() })
+    ProbeBoard::Proof { index: proof.index, count: proof.count, siblings: siblings.collect() }
 }
 
 /// Gives an answer, and sees what became of the claim. What a contract refuses is no answer.

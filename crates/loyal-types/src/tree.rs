@@ -1,6 +1,10 @@
 //! The one tree of the protocol: a positional binary Merkle-sum tree (`protocol.md` §2).
 
+mod growing;
+
 use serde::{Deserialize, Serialize};
+
+pub use growing::Growing;
 
 use crate::hash::{Abi, Hash, abi_encode, keccak256};
 

@@ -1,6 +1,7 @@
-//! One row for each receipt of an epoch, on the disk: memory does not grow with the number of receipts.
+//! One row for each receipt of an epoch, and the nodes of the epoch's tree, on the disk: neither memory nor the time that a
+//! report or a proof takes grows with the number of receipts.
 //!
-//! The two files say nothing that the log does not say, and are made anew whenever the books are opened: nobody waits for
+//! The three files say nothing that the log does not say, and are made anew whenever the books are opened: nobody waits for
 //! them to be durable.
 
 use std::collections::HashMap;
@@ -9,13 +10,15 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use alloy_primitives::B256;
-use loyal_types::Hash;
-use loyal_types::tree::Entry;
+use loyal_types::tree::{Entry, Growing, Node};
+use loyal_types::{Hash, Proof};
 
 use crate::{Error, Result};
 
-/// An invocation, a digest, an amount, tokens, a place in the log.
-const ROW_BYTES: usize = 32 + 32 + 16 + 16 + 8;
+/// An invocation, a place in the log.
+const ROW_BYTES: usize = 32 + 8;
+/// A hash, an amount, tokens.
+const NODE_BYTES: usize = 32 + 16 + 16;
 /// Rows that wait in memory to be written together.
 const WAITING_MAX: usize = 512;
 /// Invocations that are found by memory alone; more are sorted into a segment on the disk.
@@ -28,8 +31,6 @@ const NAME_BYTES: usize = 8 + 4;
 pub(super) struct Row {
     /// What it answers.
     pub(super) invocation: B256,
-    /// Its leaf.
-    pub(super) entry: Entry,
     /// Where it begins in the log.
     pub(super) offset: u64,
 }
@@ -42,6 +43,11 @@ pub(super) struct Rows {
     /// Rows in the file; then come those that wait.
     written: usize,
     waiting: Vec<Row>,
+    tree: Growing,
+    nodes: File,
+    /// Nodes in their file; then come those that wait.
+    nodes_written: u64,
+    nodes_waiting: Vec<Node>,
     names: File,
     segments: usize,
     /// The newest invocations, and their numbers.
@@ -51,22 +57,35 @@ pub(super) struct Rows {
 impl Rows {
     /// Begins the rows of an epoch, in files whose names begin with `path`.
     pub(super) fn begin(path: &Path) -> Result<Self> {
-        let path = path.with_extension("rows");
-        let (file, names) = (begin(&path)?, begin(&path.with_extension("names"))?);
-        Ok(Self { path, file, written: 0, waiting: Vec::new(), names, segments: 0, recent: HashMap::new() })
+        let [path, names, nodes] = Self::files(path);
+        Ok(Self {
+            file: begin(&path)?,
+            path,
+            written: 0,
+            waiting: Vec::new(),
+            tree: Growing::new(),
+            nodes: begin(&nodes)?,
+            nodes_written: 0,
+            nodes_waiting: Vec::new(),
+            names: begin(&names)?,
+            segments: 0,
+            recent: HashMap::new(),
+        })
     }
 
     /// Files of an epoch's rows.
-    pub(super) fn files(path: &Path) -> [PathBuf; 2] {
-        [path.with_extension("rows"), path.with_extension("names")]
+    pub(super) fn files(path: &Path) -> [PathBuf; 3] {
+        ["rows", "names", "nodes"].map(|kind| path.with_extension(kind))
     }
 
     pub(super) const fn len(&self) -> usize {
         self.written + self.waiting.len()
     }
 
-    /// Adds the next receipt.
-    pub(super) fn push(&mut self, row: Row) -> Result<()> {
+    /// Adds the next receipt, and its leaf to the tree.
+    pub(super) fn push(&mut self, row: Row, entry: &Entry) -> Result<()> {
+        let nodes = self.tree.push(entry).map_err(|error| Error::Refused(error.to_string()))?;
+        self.nodes_waiting.extend(nodes);
         let number = u32::try_from(self.len()).unwrap_or(u32::MAX);
         self.recent.insert(row.invocation, number);
         self.waiting.push(row);
@@ -83,6 +102,12 @@ impl Rows {
         wrote.map_err(|error| Error::file(&self.path, error))?;
         self.written += self.waiting.len();
         self.waiting.clear();
+        let bytes: Vec<u8> = self.nodes_waiting.iter().flat_map(node_to_bytes).collect();
+        let start = self.nodes_written * NODE_BYTES as u64;
+        let wrote = self.nodes.seek(SeekFrom::Start(start)).and_then(|_| self.nodes.write_all(&bytes));
+        wrote.map_err(|error| Error::file(&self.path, error))?;
+        self.nodes_written = self.tree.node_count();
+        self.nodes_waiting.clear();
         Ok(())
     }
 
@@ -162,13 +187,24 @@ impl Rows {
         Ok((name, number.try_into().map_or(0, u32::from_be_bytes)))
     }
 
-    /// All leaves, in order.
-    pub(super) fn entries(&self) -> Result<Vec<Entry>> {
-        let mut bytes = vec![0; self.written * ROW_BYTES];
-        self.read(&self.file, 0, &mut bytes)?;
-        let (rows, _) = bytes.as_chunks::<ROW_BYTES>();
-        let rows = rows.iter().map(Row::of).chain(self.waiting.iter().copied());
-        Ok(rows.map(|row| row.entry).collect())
+    /// The tree so far.
+    pub(super) const fn tree(&self) -> &Growing {
+        &self.tree
+    }
+
+    /// The proof of a receipt.
+    pub(super) fn proof(&self, number: u32) -> Result<Option<Proof>> {
+        self.tree.proof(number, |at| self.node(at))
+    }
+
+    fn node(&self, at: u64) -> Result<Node> {
+        if let Some(waiting) = at.checked_sub(self.nodes_written) {
+            let found = usize::try_from(waiting).ok().and_then(|waiting| self.nodes_waiting.get(waiting));
+            return found.copied().ok_or_else(|| Error::Refused(format!("the tree has no node {at}")));
+        }
+        let mut bytes = [0; NODE_BYTES];
+        self.read(&self.nodes, at as usize * NODE_BYTES, &mut bytes)?;
+        Ok(node_of(&bytes))
     }
 
     fn read(&self, mut file: &File, at: usize, to: &mut [u8]) -> Result<()> {
@@ -181,23 +217,27 @@ impl Row {
     fn to_bytes(self) -> [u8; ROW_BYTES] {
         let mut bytes = [0; ROW_BYTES];
         bytes[..32].copy_from_slice(self.invocation.as_slice());
-        bytes[32..64].copy_from_slice(&self.entry.digest.0);
-        bytes[64..80].copy_from_slice(&self.entry.amount.to_be_bytes());
-        bytes[80..96].copy_from_slice(&self.entry.tokens.to_be_bytes());
-        bytes[96..].copy_from_slice(&self.offset.to_be_bytes());
+        bytes[32..].copy_from_slice(&self.offset.to_be_bytes());
         bytes
     }
 
     fn of(bytes: &[u8; ROW_BYTES]) -> Self {
-        let half = |at: usize| -> [u8; 16] { std::array::from_fn(|place| bytes[at + place]) };
-        let entry = Entry {
-            digest: Hash(std::array::from_fn(|place| bytes[32 + place])),
-            amount: u128::from_be_bytes(half(64)),
-            tokens: u128::from_be_bytes(half(80)),
-        };
-        let offset = u64::from_be_bytes(std::array::from_fn(|place| bytes[96 + place]));
-        Self { invocation: B256::from_slice(&bytes[..32]), entry, offset }
+        let offset = u64::from_be_bytes(std::array::from_fn(|place| bytes[32 + place]));
+        Self { invocation: B256::from_slice(&bytes[..32]), offset }
     }
+}
+
+fn node_to_bytes(node: &Node) -> [u8; NODE_BYTES] {
+    let mut bytes = [0; NODE_BYTES];
+    bytes[..32].copy_from_slice(&node.hash.0);
+    bytes[32..48].copy_from_slice(&node.amount.to_be_bytes());
+    bytes[48..].copy_from_slice(&node.tokens.to_be_bytes());
+    bytes
+}
+
+fn node_of(bytes: &[u8; NODE_BYTES]) -> Node {
+    let half = |at: usize| u128::from_be_bytes(std::array::from_fn(|place| bytes[at + place]));
+    Node { hash: Hash(std::array::from_fn(|place| bytes[place])), amount: half(32), tokens: half(48) }
 }
 
 /// The first bytes of an invocation's id, which is a hash.
@@ -221,42 +261,45 @@ fn begin(path: &Path) -> Result<File> {
 #[cfg(test)]
 mod tests {
     use alloy_primitives::keccak256;
+    use loyal_types::Tree;
 
     use super::*;
 
     fn row(number: usize) -> Row {
-        let entry = Entry {
-            digest: Hash([number as u8; 32]),
-            amount: number as u128 + (1 << 100),
-            tokens: 3 * number as u128,
-        };
         // Every third shares its first bytes with its neighbours.
         let mut invocation = keccak256((number as u64).to_be_bytes());
         if number.is_multiple_of(3) {
             invocation.0[..8].copy_from_slice(&((number / 30) as u64).to_be_bytes());
         }
-        Row { invocation, entry, offset: number as u64 * 1_000 }
+        Row { invocation, offset: number as u64 * 1_000 }
+    }
+
+    fn leaf(number: usize) -> Entry {
+        let digest = Hash([number as u8; 32]);
+        Entry { digest, amount: number as u128 + (1 << 100), tokens: 3 * number as u128 }
     }
 
     #[test]
-    fn every_row_is_found_wherever_it_is() {
+    fn every_row_is_found_and_proved_wherever_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let mut rows = Rows::begin(&folder.path().join("epoch-1.log")).unwrap();
         let count = 2 * SEGMENT + 1_700;
         for number in 0..count {
             assert_eq!(rows.len(), number);
-            rows.push(row(number)).unwrap();
+            rows.push(row(number), &leaf(number)).unwrap();
         }
         assert_eq!(rows.segments, 2);
+        let tree = Tree::new(&(0..count).map(leaf).collect::<Vec<_>>()).unwrap();
+        assert_eq!((rows.tree().top(), rows.tree().count()), (tree.top(), tree.count()));
         for number in (0..count).step_by(97).chain([count - 1, SEGMENT, SEGMENT - 1]) {
             let number_u32 = u32::try_from(number).unwrap();
             assert_eq!(rows.get(number_u32).unwrap(), Some(row(number)));
             assert_eq!(rows.find(row(number).invocation).unwrap(), Some(number_u32), "{number}");
+            assert_eq!(rows.proof(number_u32).unwrap(), tree.proof(number_u32), "{number}");
         }
         assert_eq!(rows.find(keccak256("nobody's")).unwrap(), None);
-        assert_eq!(rows.get(u32::try_from(count).unwrap()).unwrap(), None);
-        let entries = rows.entries().unwrap();
-        assert_eq!(entries.len(), count);
-        assert!(entries.iter().enumerate().all(|(number, entry)| *entry == row(number).entry));
+        let after = u32::try_from(count).unwrap();
+        assert_eq!(rows.get(after).unwrap(), None);
+        assert_eq!(rows.proof(after).unwrap(), None);
     }
 }

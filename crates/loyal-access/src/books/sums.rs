@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use alloy_primitives::{Address, B256, U256};
 use bytes::Bytes;
 use loyal_protocol::message::{Credential, Invocation};
-use loyal_types::tree::Entry;
+use loyal_types::Proof;
+use loyal_types::tree::{Entry, Node};
 use serde::{Deserialize, Serialize};
 
 use super::record::{Answered, Record};
@@ -305,7 +306,7 @@ impl Sums {
                 let receipt = &answered.receipt.receipt;
                 let tokens = u128::from(receipt.tokensIn) + u128::from(receipt.tokensOut);
                 let entry = Entry { digest: hash_of(answered.id), amount: receipt.amount, tokens };
-                epoch.rows.push(Row { invocation: receipt.invocationId, entry, offset })?;
+                epoch.rows.push(Row { invocation: receipt.invocationId, offset }, &entry)?;
             }
         }
         Ok(())
@@ -483,8 +484,14 @@ impl Sums {
         self.epochs.get(&epoch).map_or(0, |epoch| epoch.count)
     }
 
-    pub(super) fn entries(&self, epoch: u32) -> Result<Vec<Entry>> {
-        self.epochs.get(&epoch).map_or_else(|| Ok(Vec::new()), |epoch| epoch.rows.entries())
+    /// Leaves of an epoch's tree, and its top.
+    pub(super) fn top(&self, epoch: u32) -> (u32, Node) {
+        let tree = self.epochs.get(&epoch).map(|epoch| epoch.rows.tree());
+        tree.map_or_else(Default::default, |tree| (tree.count(), tree.top()))
+    }
+
+    pub(super) fn proof(&self, epoch: u32, seq: u32) -> Result<Option<Proof>> {
+        self.epochs.get(&epoch).map_or(Ok(None), |epoch| epoch.rows.proof(seq))
     }
 
     pub(super) fn turnover(&self, epoch: u32) -> (u128, u32) {

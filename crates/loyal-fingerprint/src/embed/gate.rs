@@ -92,8 +92,12 @@ impl<'a> Measure<'a> {
         parameters: &Parameters,
         queries: &[Vec<u32>],
     ) -> Result<f64> {
-        let prompts: Vec<Vec<u32>> =
-            self.text.chunks(PROMPT_TOKENS + 1).take(PROMPTS).filter_map(|text| prompt(tokenizer, text)).collect();
+        let prompts: Vec<Vec<u32>> = self
+            .text
+            .chunks(PROMPT_TOKENS + 1)
+            .take(PROMPTS)
+            .filter_map(|text| prompt(tokenizer, text))
+            .collect();
         let marked = confidences(self.llama, parameters, queries)?;
         let others = confidences(self.llama, parameters, &prompts)?;
         let wins = |a: f64| -> f64 {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
-use alloy_sol_types::{SolCall, SolValue as _};
+use alloy_sol_types::{Eip712Domain, SolCall, SolValue as _};
 use anyhow::{Context as _, Result, ensure};
 use loyal_fingerprint::commitment;
 use loyal_fingerprint::scheme::{Rule, Tilt, tilt};
@@ -17,11 +17,11 @@ use loyal_protocol::devnet::{Chain, Genesis, Store};
 use loyal_protocol::walk::Taken;
 use loyal_protocol::{Addresses, Asset, Client, Key, Walk, message};
 use loyal_roles::court::{self, Claim, Kind};
-use loyal_roles::defence::{self, Permission, Records, Request};
+use loyal_roles::defence::{self, Look, Permission, Records, Request};
 use loyal_roles::hosting::{self, Hosting, Offer};
 use loyal_roles::stake::{self, Seat};
 use loyal_types::tree::fingerprint_digest;
-use loyal_types::{Hash, Tree};
+use loyal_types::{Hash, Proof, Tree};
 use serde_json::{Value, json};
 
 /// One LOYAL in base units.
@@ -95,7 +95,8 @@ impl Town {
         };
         let at = deploy(&client, &key("owner"), &plan)?;
         let marks = Marks::new("first")?;
-        let mut town = Self { client, at, model: 0, marks, book: Book::default() };
+        let book = Book::new(message::domain(client.chain_id(), at.registry));
+        let mut town = Self { client, at, model: 0, marks, book };
         town.send("owner", at.vesting, &GenesisVesting::releaseCall { index: U256::from(2) })?;
         for who in ["host", "cheat", "user", "claimant"] {
             town.pay(who, PURSE)?;
@@ -305,7 +306,7 @@ impl Town {
 
     /// Reports an epoch as the book has it.
     pub(crate) fn report(&self, who: &str, hosting: u64, epoch: u32) -> Result<()> {
-        let receipts = self.book.receipts(hosting, epoch)?;
+        let receipts = self.book.receipts(hosting, epoch);
         let domain = message::domain(self.client.chain_id(), self.at.registry);
         let tree = defence::tree(&receipts, &domain)?;
         let report = message::UsageReport {
@@ -322,7 +323,7 @@ impl Town {
     /// A paid invocation of today, with its receipt in the book: `prompt` is what the user asked.
     pub(crate) fn invoke(&self, hosting: u64, prompt: &str) -> Result<message::Receipt> {
         let (now, epoch) = (self.now()?, self.today()?);
-        let number = self.book.receipts(hosting, epoch)?.len();
+        let number = self.book.receipts(hosting, epoch).len();
         let request = Request {
             salt: keccak256(format!("salt {hosting} {epoch} {number}")),
             prompt: prompt.to_owned(),
@@ -492,14 +493,24 @@ pub(crate) fn proof(tree: &Tree, index: u32) -> Result<ProbeBoard::Proof> {
 }
 
 /// What hosts keep.
-#[derive(Default)]
 pub(crate) struct Book {
+    /// What receipts are signed for.
+    domain: Eip712Domain,
     receipts: RefCell<BTreeMap<(u64, u32), Vec<message::Receipt>>>,
     behind: RefCell<BTreeMap<B256, (Permission, Request)>>,
     lost: RefCell<BTreeSet<B256>>,
 }
 
 impl Book {
+    fn new(domain: Eip712Domain) -> Self {
+        Self { domain, receipts: RefCell::default(), behind: RefCell::default(), lost: RefCell::default() }
+    }
+
+    /// The receipts of an epoch, in the order of their numbers.
+    pub(crate) fn receipts(&self, hosting: u64, epoch: u32) -> Vec<message::Receipt> {
+        self.receipts.borrow().get(&(hosting, epoch)).cloned().unwrap_or_default()
+    }
+
     fn keep(&self, hosting: u64, receipt: &message::Receipt, permission: Permission, request: Request) {
         let mut receipts = self.receipts.borrow_mut();
         receipts.entry((hosting, receipt.epoch)).or_default().push(receipt.clone());
@@ -536,8 +547,18 @@ impl Book {
 }
 
 impl Records for Book {
-    fn receipts(&self, hosting: u64, epoch: u32) -> loyal_roles::Result<Vec<message::Receipt>> {
-        Ok(self.receipts.borrow().get(&(hosting, epoch)).cloned().unwrap_or_default())
+    fn look_through(&self, hosting: u64, epoch: u32, look: &mut Look<'_>) -> loyal_roles::Result<()> {
+        for receipt in self.receipts(hosting, epoch) {
+            if look(&receipt)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn proof(&self, hosting: u64, epoch: u32, seq: u32) -> loyal_roles::Result<Option<(Proof, B256)>> {
+        let tree = defence::tree(&self.receipts(hosting, epoch), &self.domain)?;
+        Ok(tree.proof(seq).map(|proof| (proof, tree.root().0.into())))
     }
 
     fn permission(&self, invocation: B256) -> loyal_roles::Result<Option<Permission>> {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use hyper::HeaderMap;
 use loyal_access::gate::{Outcome, Reply};
+use loyal_protocol::devnet::Store;
 
 use super::measure::{Watch, millis, percentile};
 use super::options::Options;
@@ -16,7 +17,7 @@ use super::volley::{Caller, Wish};
 /// Measures it.
 pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let invocations = options.number("invocations", 5_000_usize)?;
-    let town = Town::open(1, Arc::new(Watch::new()))?;
+    let town = Town::open(Store::in_memory()?, 1, Arc::new(Watch::new()))?;
     town.fund(0)?;
     let folder = tempfile::tempdir()?;
     let gate = town.gate(folder.path(), "http://127.0.0.1:1/v1")?;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use loyal_access::redemption::Cycle;
+use loyal_protocol::devnet::Store;
 use loyal_roles::host::gateway::{self, Source};
 use loyal_roles::host::keeper::{self, Keeper};
 use loyal_roles::host::limits::Limits;
@@ -25,7 +26,9 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let callers = options.number("callers", 64)?;
     let folder = tempfile::tempdir()?;
     let clock = Watch::new();
-    let town = Town::open(callers, Arc::new(clock))?;
+    // On the disk, so that the memory of this process is the host's.
+    let store = Store::open(&folder.path().join("chain"))?;
+    let town = Town::open(store, callers, Arc::new(clock))?;
     for number in 0..callers {
         town.fund(number)?;
     }

@@ -1,4 +1,4 @@
-//! A chain in memory with one model and one gated hosting, and callers with funded channels; everybody's key is the hash of a
+//! A chain with one model and one gated hosting, and callers with funded channels; everybody's key is the hash of a
 //! name, so that another process can sign.
 
 use std::path::Path;
@@ -56,13 +56,17 @@ fn account(name: &str) -> Address {
 
 impl Town {
     /// A town with so many callers.
-    pub(crate) fn open(callers: usize, clock: Arc<dyn Clock + Send + Sync>) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        store: Store,
+        callers: usize,
+        clock: Arc<dyn Clock + Send + Sync>,
+    ) -> anyhow::Result<Self> {
         let people = ["owner", "host", "signer"].map(account);
         let people: Vec<_> =
             people.into_iter().chain((0..callers).map(|number| caller(number).address())).collect();
         let start = clock.unix_seconds();
         let genesis = Genesis::development(&people, U256::from(1_000 * LOYAL), start - 10 * DAY);
-        let chain = Arc::new(Chain::open(Store::in_memory()?, genesis, clock.clone())?);
+        let chain = Arc::new(Chain::open(store, genesis, clock.clone())?);
         let patience = Patience { attempts_max: 50, pause: Duration::from_millis(20) };
         let client = Arc::new(Client::connect(chain, None, patience)?);
         let owner = account("owner");

@@ -1,14 +1,15 @@
 //! The answer to a claim of unreported use: for every probe that speaks for it, the receipt of that invocation in the report.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
 
 use alloy_primitives::{B256, Bytes, U256, keccak256};
 use alloy_sol_types::{SolEvent as _, SolValue as _, sol};
 use loyal_protocol::contracts::*;
 use loyal_protocol::{Addresses, Client, Walk, message};
-use loyal_types::{Chance, Evidence, Tree};
+use loyal_types::{Chance, Evidence};
 
-use super::{Records, Request, Said, give, proof, tree};
+use super::{Records, Request, Said, give};
 use crate::court::Claim;
 use crate::error::Result;
 
@@ -37,10 +38,9 @@ struct Asked {
     query: Bytes,
 }
 
-/// What a host kept of one epoch, beside what it reported.
+/// What a host kept of the invocations of one epoch that may have been probes, beside what it reported.
 struct Day {
     uses: Vec<(message::Receipt, B256, Request)>,
-    tree: Tree,
     report: Gate::Report,
 }
 
@@ -55,8 +55,10 @@ pub(super) fn show(
     let mut days = BTreeMap::new();
     let mut taken = BTreeSet::new();
     let mut answered = Vec::new();
-    for asked in &asked {
-        if let Some(shown) = receipt_of(walk.client, at, asked, (&mut days, &mut taken), records)? {
+    for at_hand in 0..asked.len() {
+        let found = receipt_of((walk.client, at), (&asked, at_hand), (&mut days, &mut taken), records)?;
+        let asked = &asked[at_hand];
+        if let Some(shown) = found {
             answered.push((&asked.probe, shown));
         }
     }
@@ -107,22 +109,22 @@ fn counted(client: &Client, at: &Addresses, claim: &Claim) -> Result<Vec<Asked>>
 
 /// The receipt that answers a probe: its prompt ends with the query, and it was reported before anybody knew which.
 fn receipt_of(
-    client: &Client,
-    at: &Addresses,
-    asked: &Asked,
+    (client, at): (&Client, &Addresses),
+    (all, number): (&[Asked], usize),
     (days, taken): (&mut BTreeMap<u32, Day>, &mut BTreeSet<B256>),
     records: &dyn Records,
 ) -> Result<Option<ShownReceipt>> {
+    let asked = &all[number];
     let probe = &asked.probe;
     let starts = client.call(at.parameters, &Parameters::epochStartCall { epoch: asked.slot.epoch })?;
     // A ticket is good until the first second of the next epoch.
     for epoch in [asked.slot.epoch, asked.slot.epoch + 1] {
         if let std::collections::btree_map::Entry::Vacant(entry) = days.entry(epoch) {
-            entry.insert(Day::read(client, at, (asked.slot.hostingId, epoch), records)?);
+            entry.insert(Day::read((client, at), (asked.slot.hostingId, epoch), all, records)?);
         }
         let day = &days[&epoch];
         let early = day.report.postedAt != 0 && day.report.postedAt <= probe.requestedAt;
-        if !early || day.report.root.0 != day.tree.root().0 {
+        if !early {
             continue;
         }
         for (receipt, id, request) in &day.uses {
@@ -135,9 +137,12 @@ fn receipt_of(
                 continue;
             }
             let used = client.call(at.usage_examiner, &UsageExaminer::isUsedCall { receiptId: *id })?;
-            let Some(proof) = proof(&day.tree, receipt.seq).filter(|_| !used) else { continue };
+            let proof = records.proof(asked.slot.hostingId.saturating_to(), epoch, receipt.seq)?;
+            let Some((proof, _)) = proof.filter(|(_, root)| !used && *root == day.report.root) else {
+                continue;
+            };
             taken.insert(*id);
-            return Ok(Some(shown(asked, receipt, proof, request)));
+            return Ok(Some(shown(asked, receipt, super::shown(&proof), request)));
         }
     }
     Ok(None)
@@ -145,23 +150,23 @@ fn receipt_of(
 
 impl Day {
     fn read(
-        client: &Client,
-        at: &Addresses,
+        (client, at): (&Client, &Addresses),
         (hosting, epoch): (U256, u32),
+        asked: &[Asked],
         records: &dyn Records,
     ) -> Result<Self> {
         let domain = message::domain(client.chain_id(), at.registry);
-        let receipts = records.receipts(hosting.saturating_to(), epoch)?;
-        let tree = tree(&receipts, &domain)?;
         let mut uses = Vec::new();
-        for receipt in receipts {
-            if let Some(request) = records.request(receipt.invocationId)? {
-                let id = message::digest(&receipt, &domain);
-                uses.push((receipt, id, request));
+        records.look_through(hosting.saturating_to(), epoch, &mut |receipt| {
+            if let Some(request) = records.request(receipt.invocationId)?
+                && asked.iter().any(|asked| request.prompt.as_bytes().ends_with(&asked.query))
+            {
+                uses.push((receipt.clone(), message::digest(receipt, &domain), request));
             }
-        }
+            Ok(ControlFlow::Continue(()))
+        })?;
         let report = client.call(at.gate, &Gate::reportOfCall { hostingId: hosting, epoch })?;
-        Ok(Self { uses, tree, report })
+        Ok(Self { uses, report })
     }
 }
 

@@ -329,8 +329,11 @@ fn receipt_of(gate: &Gate, invocation: &str) -> Result<Option<Value>> {
     let posted = gate.view().client().call(gate.view().at().gate, &call);
     let inclusion = match posted {
         Ok(report) if report.postedAt != 0 => {
-            let report = gate.books().report(epoch, false)?;
-            json!({ "proof": gate.books().proof(epoch, seq)?, "report": document::Report { report } })
+            let found = gate.books().proof(epoch, seq)?;
+            found.map_or(
+                Value::Null,
+                |(proof, report)| json!({ "proof": proof, "report": document::Report { report } }),
+            )
         }
         _ => Value::Null,
     };

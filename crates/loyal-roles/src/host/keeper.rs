@@ -7,12 +7,13 @@ use std::time::Duration;
 use alloy_primitives::B256;
 use loyal_access::Gate;
 use loyal_access::redemption::{self, Cycle};
+use loyal_access::verification::root_of;
 use loyal_protocol::walk::Taken;
-use loyal_protocol::{Key, Walk, message};
-use loyal_types::Clock;
+use loyal_protocol::{Key, Walk};
+use loyal_types::{Clock, Proof};
 
 use super::Drain;
-use crate::defence::{self, Permission, Records, Request, Said};
+use crate::defence::{self, Look, Permission, Records, Request, Said};
 use crate::error::Result;
 use crate::hosting;
 use crate::turn::{self, Turn};
@@ -125,10 +126,7 @@ impl Keeper {
             Err(error) => return turn.failed.push(format!("looking for reports that are due: {error}")),
         };
         for epoch in due {
-            let report = match self.gate.books().report(epoch, true) {
-                Ok(report) => report,
-                Err(error) => return turn.failed.push(format!("the report of epoch {epoch}: {error}")),
-            };
+            let report = self.gate.books().report(epoch, true);
             self.act(turn, "reporting", |walk, gate| {
                 hosting::post(walk, gate.view().at(), &report, gate.signer())
             });
@@ -197,14 +195,28 @@ impl GateRecords<'_> {
 }
 
 impl Records for GateRecords<'_> {
-    fn receipts(&self, hosting: u64, epoch: u32) -> Result<Vec<message::Receipt>> {
+    fn look_through(&self, hosting: u64, epoch: u32, look: &mut Look<'_>) -> Result<()> {
         if hosting != self.0.view().hosting().id {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let books = self.0.books();
         let (_, count) = books.turnover(epoch);
-        let kept = (0..count).filter_map(|seq| books.kept(epoch, seq).transpose());
-        kept.map(|kept| Ok(kept?.receipt.receipt)).collect()
+        for seq in 0..count {
+            if let Some(kept) = books.kept(epoch, seq)?
+                && look(&kept.receipt.receipt)?.is_break()
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn proof(&self, hosting: u64, epoch: u32, seq: u32) -> Result<Option<(Proof, B256)>> {
+        if hosting != self.0.view().hosting().id {
+            return Ok(None);
+        }
+        let found = self.0.books().proof(epoch, seq)?;
+        Ok(found.map(|(proof, report)| (proof, root_of(&report))))
     }
 
     fn permission(&self, invocation: B256) -> Result<Option<Permission>> {

@@ -6,7 +6,7 @@ use loyal_protocol::Walk;
 use loyal_protocol::contracts::CredentialRegistry;
 use loyal_protocol::walk::Taken;
 use loyal_roles::court::Kind;
-use loyal_roles::defence::{self, Records as _, Reply, Said};
+use loyal_roles::defence::{self, Reply, Said};
 
 use crate::story::{leak, traced, wait};
 use crate::town::{BOND, LOYAL, Town, account, key};
@@ -40,12 +40,12 @@ fn served(town: &Town) -> (u64, u32) {
 }
 
 fn omission(town: &Town, (hosting, epoch): (u64, u32), seq: usize) -> Bytes {
-    let receipt = town.book.receipts(hosting, epoch).unwrap()[seq].clone();
+    let receipt = town.book.receipts(hosting, epoch)[seq].clone();
     (receipt.clone(), town.sign("host", &receipt)).abi_encode_params().into()
 }
 
 fn want_of_permission(town: &Town, (hosting, epoch): (u64, u32), seq: usize) -> Bytes {
-    let receipt = town.book.receipts(hosting, epoch).unwrap()[seq].clone();
+    let receipt = town.book.receipts(hosting, epoch)[seq].clone();
     (receipt.clone(), town.sign("host", &receipt), Bytes::new()).abi_encode_params().into()
 }
 
@@ -57,7 +57,7 @@ fn receipts_answer_what_receipts_can() {
     let first = town.accuse("claimant", Kind::Omitted, &omission(&town, day, 1)).unwrap();
     let second = town.accuse("claimant", Kind::Unauthorised, &want_of_permission(&town, day, 2)).unwrap();
     let third = town.accuse("user", Kind::Unauthorised, &want_of_permission(&town, day, 3)).unwrap();
-    town.book.lose(town.book.receipts(hosting, day.1).unwrap()[3].invocationId);
+    town.book.lose(town.book.receipts(hosting, day.1)[3].invocationId);
     // A rehearsal sends nothing, and says what could be said.
     let (replies, taken) = defend(&town, hosting, true);
     assert_eq!((replies.len(), taken), (3, 2));
@@ -89,7 +89,7 @@ fn what_no_receipt_answers_is_said() {
     let day = served(&town);
     let hosting = day.0;
     // A receipt that was signed and left out.
-    let mut other = town.book.receipts(hosting, day.1).unwrap()[4].clone();
+    let mut other = town.book.receipts(hosting, day.1)[4].clone();
     other.responseHash = B256::repeat_byte(7);
     let evidence = (other.clone(), town.sign("host", &other)).abi_encode_params().into();
     let lie = town.accuse("claimant", Kind::Omitted, &evidence).unwrap();
@@ -140,7 +140,7 @@ fn probed() -> (Town, u64, B256, Vec<B256>) {
     town.lay_open(&seen).unwrap();
     let evidence = (U256::from(hosting), 0_u32).abi_encode().into();
     let claim = town.accuse("claimant", Kind::Unreported, &evidence).unwrap();
-    let receipts = town.book.receipts(hosting, epoch).unwrap();
+    let receipts = town.book.receipts(hosting, epoch);
     let probes = receipts[1..].iter().map(|receipt| receipt.invocationId).collect();
     (town, hosting, claim, probes)
 }

@@ -21,6 +21,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse as _;
 use axum::routing::post;
 use loyal_access::Gate;
+use loyal_protocol::devnet::Store;
 use loyal_roles::host::gateway::{self, Source};
 use loyal_roles::host::limits::{Limits, Rate};
 use loyal_roles::host::log::Log;
@@ -60,7 +61,7 @@ struct Hosted {
 impl Hosted {
     fn start(callers: usize, engine: Router, settings: Settings) -> Self {
         let clock = Arc::new(Hand(1_800_000_000.into()));
-        let town = Town::open(callers, clock.clone()).unwrap();
+        let town = Town::open(Store::in_memory().unwrap(), callers, clock.clone()).unwrap();
         (0..callers).for_each(|number| town.fund(number).unwrap());
         let (folder, listener) = (tempfile::tempdir().unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
         let port = listener.local_addr().unwrap().port();

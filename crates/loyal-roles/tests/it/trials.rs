@@ -15,7 +15,7 @@ use alloy_sol_types::SolValue as _;
 use loyal_protocol::contracts::*;
 use loyal_protocol::{Addresses, message};
 use loyal_roles::court::{self, Finding};
-use loyal_roles::defence::{self, Records as _, Said};
+use loyal_roles::defence::{self, Said};
 use loyal_roles::hosting;
 use loyal_roles::stake::{self, Seat};
 use rand::{Rng as _, SeedableRng as _};
@@ -219,7 +219,7 @@ impl Both {
     }
 
     fn logged(&self, hosting: u64, day: u32) -> Vec<message::Receipt> {
-        self.town.book.receipts(hosting, day).unwrap()
+        self.town.book.receipts(hosting, day)
     }
 
     fn signed(&self, host: &str, receipt: &message::Receipt) -> (message::Receipt, Bytes) {
