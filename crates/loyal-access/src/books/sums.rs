@@ -18,8 +18,10 @@ use crate::document::decimal;
 use crate::payment::{ChannelTerms, SignedVoucher};
 use crate::{Error, Result};
 
-/// Bytes of replies that are kept for those who ask again.
+/// Memory for replies that are kept for those who ask again.
 const REPLY_BYTES_MAX: usize = 64 << 20;
+/// What a reply takes beside its bytes: twice its name, its place in a map that is half full at least, an allocation.
+const REPLY_ROOM: usize = 192;
 /// A credential's spending is remembered this long after its end: clocks differ.
 const EXPIRED_FOR: u64 = 86_400;
 
@@ -178,7 +180,8 @@ pub(super) struct Sums {
     busy: HashSet<B256>,
     under_way: HashMap<B256, (u32, u128)>,
     under_way_all: u128,
-    replies: HashMap<B256, Bytes>,
+    /// Sorted, since a table of hashes doubles after as many removals as it has places.
+    replies: BTreeMap<B256, Bytes>,
     reply_order: VecDeque<B256>,
     reply_bytes: usize,
 }
@@ -201,7 +204,7 @@ impl Sums {
             busy: HashSet::new(),
             under_way: HashMap::new(),
             under_way_all: 0,
-            replies: HashMap::new(),
+            replies: BTreeMap::new(),
             reply_order: VecDeque::new(),
             reply_bytes: 0,
         };
@@ -544,15 +547,15 @@ impl Sums {
     }
 
     pub(super) fn keep_reply(&mut self, invocation: B256, reply: Bytes) {
-        self.reply_bytes += reply.len();
+        self.reply_bytes += REPLY_ROOM + reply.len();
         if let Some(before) = self.replies.insert(invocation, reply) {
-            self.reply_bytes -= before.len();
+            self.reply_bytes -= REPLY_ROOM + before.len();
         } else {
             self.reply_order.push_back(invocation);
         }
         while self.reply_bytes > REPLY_BYTES_MAX {
             let Some(oldest) = self.reply_order.pop_front() else { break };
-            let bytes = self.replies.remove(&oldest).map_or(0, |reply| reply.len());
+            let bytes = self.replies.remove(&oldest).map_or(0, |reply| REPLY_ROOM + reply.len());
             self.reply_bytes -= bytes;
         }
     }
@@ -568,5 +571,29 @@ impl Account {
     #[must_use]
     pub const fn payer(&self) -> Address {
         self.terms.0.payer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn small_replies_are_bounded_by_what_they_take() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sums = Sums::read(folder.path(), U256::from(1)).unwrap();
+        let name = |number: usize| B256::from(U256::from(number));
+        let count = REPLY_BYTES_MAX / REPLY_ROOM;
+        for number in 0..count + 1_000 {
+            sums.keep_reply(name(number), Bytes::from_static(b"x"));
+            // Kept again, it is one reply.
+            sums.keep_reply(name(number), Bytes::from_static(b"y"));
+        }
+        assert!(sums.reply_bytes <= REPLY_BYTES_MAX && sums.replies.len() < count);
+        assert_eq!(sums.replies.len(), sums.reply_order.len());
+        assert_eq!(sums.reply(name(0)), None);
+        assert_eq!(sums.reply(name(count + 999)).as_deref(), Some(b"y".as_slice()));
+        sums.keep_reply(name(0), Bytes::from(vec![0; REPLY_BYTES_MAX]));
+        assert_eq!((sums.replies.len(), sums.reply_bytes), (0, 0));
     }
 }
