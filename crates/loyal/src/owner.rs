@@ -32,7 +32,7 @@ pub(crate) enum Verb {
     Version(VersionArgs),
     /// Sign the agreement of a registration, as one of the makers named in it.
     Agree(AgreeArgs),
-    /// Store weights where others find them by their root: in a folder, or a bucket of S3's API.
+    /// Store weights where others find them by their root: in a folder, a bucket of S3's API, or a repository of the Hugging Face hub.
     Publish(publish::Args),
     /// Make a host's own copy of a traced model, publish it, and name it on the chain.
     Deliver(Box<deliver::Args>),
