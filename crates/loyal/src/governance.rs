@@ -229,8 +229,9 @@ fn propose(args: &ProposeArgs) -> anyhow::Result<()> {
     }
     for text in &args.pay {
         let (account, amount) = pair(text, "--pay")?;
-        let to: Address =
-            account.parse().with_context(|| format!("--pay {text}: {account} is no account"))?;
+        let to: Address = account.parse().with_context(|| {
+            format!("--pay {text}: {account:?} is no account, which is 0x and 40 hexadecimal digits")
+        })?;
         let shares = Asset::read(&reached.client, body.votes)?;
         let amount = U256::from(shares.parse(amount).with_context(|| format!("--pay {text}"))?);
         let model = args.whose.model.unwrap_or_default();

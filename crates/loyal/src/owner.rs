@@ -183,7 +183,9 @@ fn draft(args: &DraftArgs) -> anyhow::Result<()> {
     made.reserve_bps = percent(&args.reserve).context("--reserve")?;
     for text in &args.makers {
         let (account, part) = pair(text, "--maker")?;
-        let account = account.parse().with_context(|| format!("--maker {text}: {account} is no account"))?;
+        let account = account.parse().with_context(|| {
+            format!("--maker {text}: {account:?} is no account, which is 0x and 40 hexadecimal digits")
+        })?;
         made.makers.push(Maker { account, bps: percent(part).with_context(|| format!("--maker {text}"))? });
     }
     for text in &args.documents {

@@ -149,7 +149,15 @@ impl Registration {
     /// # Errors
     /// The file is something else, or says what cannot be registered.
     pub fn read(path: &Path) -> Result<Self> {
-        let size = std::fs::metadata(path).map_err(|error| Error::file(path, error))?.len();
+        let size = match std::fs::metadata(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::file(
+                    path,
+                    "there is no registration here; `loyal owner draft` writes one",
+                ));
+            }
+            other => other.map_err(|error| Error::file(path, error))?.len(),
+        };
         if size > FILE_BYTES_MAX {
             return Err(Error::file(path, format!("{size} bytes are no registration")));
         }
