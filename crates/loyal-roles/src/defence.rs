@@ -12,8 +12,7 @@ use alloy_primitives::{Address, B256, Bytes, U256, keccak256};
 use alloy_sol_types::{Eip712Domain, SolValue as _};
 use loyal_protocol::contracts::*;
 use loyal_protocol::{Addresses, Failure, Walk, message};
-use loyal_types::tree::Entry;
-use loyal_types::{Hash, Proof, Tree};
+use loyal_types::Proof;
 
 use crate::court::{self, Claim};
 use crate::error::{Error, Result};
@@ -144,22 +143,6 @@ pub fn run(walk: &mut Walk<'_>, at: &Addresses, hosting: u64, records: &dyn Reco
         replies.push(Reply { claim: claim.id, kind: claim.kind, said });
     }
     Ok(replies)
-}
-
-/// The tree of an epoch's receipts, whose root the report posts: the leaf of a receipt stands at its number.
-///
-/// # Errors
-/// The sums exceed 128 bits.
-pub fn tree(receipts: &[message::Receipt], domain: &Eip712Domain) -> Result<Tree> {
-    let entries: Vec<_> = receipts
-        .iter()
-        .map(|receipt| Entry {
-            digest: Hash(message::digest(receipt, domain).0),
-            amount: receipt.amount,
-            tokens: u128::from(receipt.tokensIn) + u128::from(receipt.tokensOut),
-        })
-        .collect();
-    Tree::new(&entries).map_err(|error| Error::refused(error.to_string()))
 }
 
 /// Opens the leaf of the receipt in the report that was posted.

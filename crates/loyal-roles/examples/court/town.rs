@@ -17,10 +17,10 @@ use loyal_protocol::devnet::{Chain, Genesis, Store};
 use loyal_protocol::walk::Taken;
 use loyal_protocol::{Addresses, Asset, Client, Key, Walk, message};
 use loyal_roles::court::{self, Claim, Kind};
-use loyal_roles::defence::{self, Look, Permission, Records, Request};
+use loyal_roles::defence::{Look, Permission, Records, Request};
 use loyal_roles::hosting::{self, Hosting, Offer};
 use loyal_roles::stake::{self, Seat};
-use loyal_types::tree::fingerprint_digest;
+use loyal_types::tree::{Entry, fingerprint_digest};
 use loyal_types::{Hash, Proof, Tree};
 use serde_json::{Value, json};
 
@@ -308,7 +308,7 @@ impl Town {
     pub(crate) fn report(&self, who: &str, hosting: u64, epoch: u32) -> Result<()> {
         let receipts = self.book.receipts(hosting, epoch);
         let domain = message::domain(self.client.chain_id(), self.at.registry);
-        let tree = defence::tree(&receipts, &domain)?;
+        let tree = tree_of(&receipts, &domain);
         let report = message::UsageReport {
             hostingId: U256::from(hosting),
             epoch,
@@ -492,6 +492,16 @@ pub(crate) fn proof(tree: &Tree, index: u32) -> Result<ProbeBoard::Proof> {
     Ok(ProbeBoard::Proof { index: found.index, count: found.count, siblings: siblings.collect() })
 }
 
+/// The tree of an epoch's receipts, whose root the report posts: the leaf of a receipt stands at its number.
+fn tree_of(receipts: &[message::Receipt], domain: &Eip712Domain) -> Tree {
+    let leaves = receipts.iter().map(|receipt| Entry {
+        digest: Hash(message::digest(receipt, domain).0),
+        amount: receipt.amount,
+        tokens: u128::from(receipt.tokensIn) + u128::from(receipt.tokensOut),
+    });
+    Tree::new(&leaves.collect::<Vec<_>>()).expect("the sums of a story fit")
+}
+
 /// What hosts keep.
 pub(crate) struct Book {
     /// What receipts are signed for.
@@ -557,7 +567,7 @@ impl Records for Book {
     }
 
     fn proof(&self, hosting: u64, epoch: u32, seq: u32) -> loyal_roles::Result<Option<(Proof, B256)>> {
-        let tree = defence::tree(&self.receipts(hosting, epoch), &self.domain)?;
+        let tree = tree_of(&self.receipts(hosting, epoch), &self.domain);
         Ok(tree.proof(seq).map(|proof| (proof, tree.root().0.into())))
     }
 
