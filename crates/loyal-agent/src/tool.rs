@@ -23,6 +23,7 @@ mod person;
 mod python;
 mod schema;
 mod search;
+mod share;
 pub(crate) mod toolbox;
 
 pub use agent::{Known, call_agent};
@@ -33,6 +34,7 @@ pub use http::{Web, read_page};
 pub use person::ask_user;
 pub use python::{PYTHON, python};
 pub use search::{Found, Search, Searx, search};
+pub use share::Share;
 pub use toolbox::{Grant, Person, Toolbox};
 
 pub(crate) use calculate::value_of;
@@ -106,6 +108,17 @@ pub trait Tool: Send + Sync {
 
     /// Does it. Dropping the future stops it.
     fn call<'a>(&'a self, arguments: Value) -> BoxFuture<'a, Result<Output, ToolFault>>;
+
+    /// Does it for a run that has a budget. A tool that thinks, pays or calls tools itself spends from `share`; one that
+    /// does not need not know of it.
+    fn call_within<'a>(
+        &'a self,
+        arguments: Value,
+        share: &'a Share,
+    ) -> BoxFuture<'a, Result<Output, ToolFault>> {
+        let _ = share;
+        self.call(arguments)
+    }
 }
 
 impl<T: Tool + ?Sized> Tool for Arc<T> {
@@ -115,6 +128,14 @@ impl<T: Tool + ?Sized> Tool for Arc<T> {
 
     fn call<'a>(&'a self, arguments: Value) -> BoxFuture<'a, Result<Output, ToolFault>> {
         (**self).call(arguments)
+    }
+
+    fn call_within<'a>(
+        &'a self,
+        arguments: Value,
+        share: &'a Share,
+    ) -> BoxFuture<'a, Result<Output, ToolFault>> {
+        (**self).call_within(arguments, share)
     }
 }
 

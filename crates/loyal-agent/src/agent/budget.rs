@@ -76,6 +76,12 @@ pub enum Exhausted {
 }
 
 impl Spent {
+    /// Whether nothing was spent.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
     const fn plus(self, other: Self) -> Self {
         Self {
             steps: self.steps.saturating_add(other.steps),
@@ -143,10 +149,16 @@ impl Budget {
     /// # Errors
     /// [`Exhausted::Depth`], or [`Exhausted::Wall`].
     pub fn lease(&self, part: Limits, now: Duration) -> Result<Self, Exhausted> {
+        let Some(below) = self.left(now).depth.checked_sub(1) else { return Err(Exhausted::Depth) };
+        self.lend(Limits { depth: part.depth.min(below), ..part }, now)
+    }
+
+    /// The same for what is no subtask, such as the call of a tool: at the last level too.
+    ///
+    /// # Errors
+    /// [`Exhausted::Wall`].
+    pub(crate) fn lend(&self, part: Limits, now: Duration) -> Result<Self, Exhausted> {
         let left = self.left(now);
-        if left.depth == 0 {
-            return Err(Exhausted::Depth);
-        }
         if left.wall.is_zero() {
             return Err(Exhausted::Wall);
         }
@@ -156,7 +168,7 @@ impl Budget {
             model_tokens: part.model_tokens.min(left.model_tokens),
             tool_calls: part.tool_calls.min(left.tool_calls),
             amount: part.amount.min(left.amount),
-            depth: part.depth.min(left.depth - 1),
+            depth: part.depth.min(left.depth),
         };
         let mut book = self.lock();
         let parent = Some(self.index);
@@ -218,6 +230,27 @@ impl Budget {
             };
         }
         left
+    }
+
+    /// An even share of what is left for one of so many parts. One share is kept for what comes after them.
+    pub(crate) fn share(&self, parts: u64, now: Duration) -> Limits {
+        let (left, shares) = (self.left(now), parts + 1);
+        Limits {
+            steps: (left.steps / shares).max(1),
+            wall: left.wall / u32::try_from(shares).unwrap_or(u32::MAX),
+            model_tokens: left.model_tokens / shares,
+            tool_calls: left.tool_calls / shares,
+            amount: left.amount / u128::from(shares),
+            depth: left.depth,
+        }
+    }
+
+    /// Counts what was spent before, as a log tells: whatever the bounds, it is gone.
+    pub(crate) fn charge(&self, cost: Spent) {
+        let mut book = self.lock();
+        for index in line(&book, self.index) {
+            book[index].spent = book[index].spent.plus(cost);
+        }
     }
 
     /// What was spent here, parts included.

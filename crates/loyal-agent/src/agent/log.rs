@@ -105,6 +105,13 @@ impl Log {
         Self { clock, began, past: VecDeque::new(), n: 0, at: 0, prev, out }
     }
 
+    /// With a clock that stands at `now`: for a run within another one, whose budgets count from that.
+    pub(crate) fn beginning_at(mut self, now: Duration) -> Self {
+        self.at = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.began = self.clock.elapsed().checked_sub(now).unwrap_or_default();
+        self
+    }
+
     /// With the lines of an earlier log, or of its beginning: the run takes from them what models and tools said and what
     /// time it was, and writes them again, byte for byte.
     ///

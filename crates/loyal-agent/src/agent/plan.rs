@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::budget::{Budget, Limits, Spent};
+use super::budget::{Budget, Spent};
 use super::check::Verdict;
 use super::log::Kind;
 use super::run::{Asked, Run};
@@ -183,20 +183,10 @@ fn next(plan: &Plan, states: &mut [State]) -> Option<usize> {
     states.iter().position(|state| *state == State::Ready)
 }
 
-/// An even share of what is left, for one of so many parts. One share is kept to put the results together.
+/// An even share of what is left, for one of so many parts; another is left to put the results together.
 fn part(run: &Run, budget: &Budget, parts: u64) -> Result<Budget, super::budget::Exhausted> {
     let now = run.log.now();
-    let left = budget.left(now);
-    let shares = parts + 1;
-    let limits = Limits {
-        steps: (left.steps / shares).max(1),
-        wall: left.wall / u32::try_from(shares).unwrap_or(u32::MAX),
-        model_tokens: left.model_tokens / shares,
-        tool_calls: left.tool_calls / shares,
-        amount: left.amount / u128::from(shares),
-        depth: left.depth,
-    };
-    budget.lease(limits, now)
+    budget.lease(budget.share(parts, now), now)
 }
 
 /// A part's goal with the results it needs, as data.

@@ -19,7 +19,7 @@ use crate::llm::{
 use crate::provenance::{Provenance, delimit};
 use crate::python::Program;
 use crate::tool::toolbox::{self, Need};
-use crate::tool::{Effect, Output, Tool, ToolFault, Toolbox};
+use crate::tool::{Effect, Output, Share, Tool, ToolFault, Toolbox};
 use crate::{Error, ResponseHandler, Result};
 
 /// What a model costs, in the smallest unit of a currency for a million tokens.
@@ -269,20 +269,21 @@ impl Run {
         let mut results: Vec<Result<Output, ToolFault>> = Vec::new();
         while results.len() < waiting.len() {
             let Some(told) = self.log.recorded::<Told>(node, Kind::Result)? else { break };
-            results.push(told.into());
+            results.push(self.heard(budget, told));
         }
         let left = waiting.split_off(results.len());
-        let wait = budget.left(self.log.now()).wall;
+        let now = self.log.now();
+        let wait = budget.left(now).wall;
+        let shares: Vec<_> = left.iter().map(|_| Share::new(budget, left.len(), now)).collect();
         let secrets = self.tools.secrets();
-        let work = left.into_iter().map(|prepared| async move {
+        let work = left.into_iter().zip(&shares).map(|(prepared, share)| async move {
             let (tool, arguments) = prepared?;
-            tokio::time::timeout(wait, toolbox::call(&*tool, arguments, secrets))
+            tokio::time::timeout(wait, toolbox::call(&*tool, arguments, Some(share), secrets))
                 .await
                 .unwrap_or_else(|_| Err(ToolFault::new("no time is left")))
         });
-        for result in join_all(work).await {
-            self.log.record(node, Kind::Result, &Told::from(&result))?;
-            results.push(result);
+        for (result, share) in join_all(work).await.into_iter().zip(&shares) {
+            results.push(self.tell_result(node, result, share)?);
         }
         Ok(results)
     }
@@ -303,8 +304,9 @@ impl Run {
             .ok()
             .map(|(tool, arguments)| self.tools.need(tool.card(), arguments, self.tainted));
         if let Some(told) = self.log.recorded::<Told>(node, Kind::Result)? {
-            return Ok(told.into());
+            return Ok(self.heard(budget, told));
         }
+        let share = Share::new(budget, 1, self.log.now());
         let result = match (prepared, need, paid) {
             (Err(fault), ..) => Err(fault),
             (_, _, Err(exhausted)) => Err(ToolFault::new(exhausted)),
@@ -321,15 +323,36 @@ impl Run {
                 match refused {
                     Some(why) => Err(ToolFault(why)),
                     None => {
-                        tokio::time::timeout(wait, toolbox::call(&*tool, arguments, self.tools.secrets()))
+                        let secrets = self.tools.secrets();
+                        tokio::time::timeout(wait, toolbox::call(&*tool, arguments, Some(&share), secrets))
                             .await
                             .unwrap_or_else(|_| Err(ToolFault::new("no time is left")))
                     }
                 }
             }
         };
-        self.log.record(node, Kind::Result, &Told::from(&result))?;
+        self.tell_result(node, result, &share)
+    }
+
+    /// Writes down what a call gave back, and what it spent beyond itself.
+    fn tell_result(
+        &mut self,
+        node: &str,
+        result: Result<Output, ToolFault>,
+        share: &Share,
+    ) -> Result<Result<Output, ToolFault>> {
+        let (spent, paid) = share.used_up();
+        let told = Told { came: ToolCame::from(&result), spent, paid };
+        self.log.record(node, Kind::Result, &told)?;
+        self.paid.extend(told.paid);
         Ok(result)
+    }
+
+    /// What the log tells of a call that was made before.
+    fn heard(&mut self, budget: &Budget, told: Told) -> Result<Output, ToolFault> {
+        budget.charge(told.spent);
+        self.paid.extend(told.paid);
+        told.came.into()
     }
 
     /// What the checks say of an answer, cheap ones first; the first that is not content decides.
@@ -416,14 +439,25 @@ enum Came {
     Late,
 }
 
+/// What a call gave back, and what it spent beyond itself; a line of the log.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    #[serde(flatten)]
+    came: ToolCame,
+    #[serde(default, skip_serializing_if = "Spent::is_nothing")]
+    spent: Spent,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    paid: Vec<Payment>,
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Told {
+enum ToolCame {
     Output(Output),
     Fault(String),
 }
 
-impl From<&Result<Output, ToolFault>> for Told {
+impl From<&Result<Output, ToolFault>> for ToolCame {
     fn from(result: &Result<Output, ToolFault>) -> Self {
         match result {
             Ok(output) => Self::Output(output.clone()),
@@ -432,11 +466,11 @@ impl From<&Result<Output, ToolFault>> for Told {
     }
 }
 
-impl From<Told> for Result<Output, ToolFault> {
-    fn from(told: Told) -> Self {
-        match told {
-            Told::Output(output) => Ok(output),
-            Told::Fault(why) => Err(ToolFault(why)),
+impl From<ToolCame> for Result<Output, ToolFault> {
+    fn from(came: ToolCame) -> Self {
+        match came {
+            ToolCame::Output(output) => Ok(output),
+            ToolCame::Fault(why) => Err(ToolFault(why)),
         }
     }
 }

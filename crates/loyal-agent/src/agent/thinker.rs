@@ -22,7 +22,7 @@ use crate::llm::{Llm, Message, Role};
 use crate::provenance::Provenance;
 use crate::python::Program;
 use crate::session::Speaker;
-use crate::tool::{Effect, Output, Tool, ToolCard, ToolFault, Toolbox, read_arguments};
+use crate::tool::{Effect, Output, Share, Tool, ToolCard, ToolFault, Toolbox, read_arguments};
 use crate::{Error, Query, ResponseHandler, Result, Session};
 
 /// Bytes of earlier messages a model reads.
@@ -87,7 +87,10 @@ impl Thinker {
     /// A run of its own.
     fn run(&self) -> Run {
         let (log, _) = Log::in_memory(self.clock.clone());
-        let budget = Budget::new(self.limits, log.now());
+        self.run_within(Budget::new(self.limits, log.now()), log)
+    }
+
+    fn run_within(&self, budget: Budget, log: Log) -> Run {
         let run = Run::new(self.llm.clone(), budget, log, self.seed());
         let mut run = run.with_tools(self.tools.clone()).with_price(self.price);
         run.python.clone_from(&self.python);
@@ -97,7 +100,8 @@ impl Thinker {
         run
     }
 
-    /// This agent as a tool of another one. It changes what its own tools may change, and has read what they read.
+    /// This agent as a tool of another one. It changes what its own tools may change, and has read what they read. Its
+    /// limits bound each call; what it spends is its caller's too, and never more than the caller's share for the call.
     pub fn as_tool(self: Arc<Self>, name: &str) -> Arc<dyn Tool> {
         let effect = self.tools.cards().map(|card| card.effect).max().unwrap_or(Effect::Read);
         let card = ToolCard {
@@ -170,23 +174,40 @@ impl Tool for ThinkerTool {
     }
 
     fn call<'a>(&'a self, arguments: Value) -> BoxFuture<'a, Result<Output, ToolFault>> {
+        async move { self.think(arguments, &mut self.thinker.run()).await }.boxed()
+    }
+
+    fn call_within<'a>(
+        &'a self,
+        arguments: Value,
+        share: &'a Share,
+    ) -> BoxFuture<'a, Result<Output, ToolFault>> {
         async move {
-            let Question { question } = read_arguments(arguments)?;
-            let mut run = self.thinker.run();
-            let outcome = super::run(&question, self.thinker.style, &mut run).await?;
-            if outcome.answer.is_empty() {
-                return Err(ToolFault(format!("there is no answer: {}", outcome.missing.join("; "))));
-            }
-            let mut text = outcome.answer;
-            if !outcome.complete {
-                text.push_str(&format!("\n(incomplete: {})", outcome.missing.join("; ")));
-            }
-            let foreign =
-                run.sources.iter().map(|source| &source.provenance).find(|whose| whose.is_foreign());
-            let provenance = foreign.cloned().unwrap_or_else(|| Provenance::Tool(self.card.name.clone()));
-            Ok(Output { text, provenance })
+            let budget = share.lease(self.thinker.limits)?;
+            let (log, _) = Log::in_memory(self.thinker.clock.clone());
+            let mut run = self.thinker.run_within(budget, log.beginning_at(share.now()));
+            let result = self.think(arguments, &mut run).await;
+            share.tell_paid(run.paid);
+            result
         }
         .boxed()
+    }
+}
+
+impl ThinkerTool {
+    async fn think(&self, arguments: Value, run: &mut Run) -> Result<Output, ToolFault> {
+        let Question { question } = read_arguments(arguments)?;
+        let outcome = super::run(&question, self.thinker.style, run).await?;
+        if outcome.answer.is_empty() {
+            return Err(ToolFault(format!("there is no answer: {}", outcome.missing.join("; "))));
+        }
+        let mut text = outcome.answer;
+        if !outcome.complete {
+            text.push_str(&format!("\n(incomplete: {})", outcome.missing.join("; ")));
+        }
+        let foreign = run.sources.iter().map(|source| &source.provenance).find(|whose| whose.is_foreign());
+        let provenance = foreign.cloned().unwrap_or_else(|| Provenance::Tool(self.card.name.clone()));
+        Ok(Output { text, provenance })
     }
 }
 

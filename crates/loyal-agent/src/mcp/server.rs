@@ -93,7 +93,7 @@ impl Session {
         };
         match refused {
             Some(why) => Err(ToolFault(why)),
-            None => Ok(toolbox::call(&*tool, arguments, self.tools().secrets()).await?.text),
+            None => Ok(toolbox::call(&*tool, arguments, None, self.tools().secrets()).await?.text),
         }
     }
 }

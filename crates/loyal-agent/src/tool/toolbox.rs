@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use super::{Effect, Output, Tool, ToolCard, ToolFault, schema};
+use super::{Effect, Output, Share, Tool, ToolCard, ToolFault, schema};
 use crate::secret::Secrets;
 
 /// Tools by name.
@@ -183,9 +183,18 @@ impl Grant {
 }
 
 /// Calls a tool within its time, hides secrets in what it gives back, and cuts that to its bound.
-pub(crate) async fn call(tool: &dyn Tool, arguments: Value, secrets: &Secrets) -> Result<Output, ToolFault> {
+pub(crate) async fn call(
+    tool: &dyn Tool,
+    arguments: Value,
+    share: Option<&Share>,
+    secrets: &Secrets,
+) -> Result<Output, ToolFault> {
     let card = tool.card();
-    let called = tokio::time::timeout(card.timeout, tool.call(arguments)).await;
+    let work = match share {
+        Some(share) => tool.call_within(arguments, share),
+        None => tool.call(arguments),
+    };
+    let called = tokio::time::timeout(card.timeout, work).await;
     let late = || ToolFault(format!("{} gave no result within {} s", card.name, card.timeout.as_secs_f64()));
     let result = called.map_err(|_| late())?;
     let mut output = result.map_err(|fault| ToolFault(secrets.hide(fault.0)))?;

@@ -12,6 +12,7 @@ mod chaos;
 mod code;
 mod history;
 mod injection;
+mod inner;
 mod interop;
 mod kit;
 mod llm;
