@@ -21,6 +21,7 @@ pub mod plan;
 mod react;
 mod run;
 mod thinker;
+mod turns;
 
 pub use cite::Citation;
 pub use run::{Price, Run};

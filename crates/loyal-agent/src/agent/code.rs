@@ -3,25 +3,22 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::budget::{Budget, Exhausted, Spent};
+use super::budget::Budget;
 use super::check::Verdict;
 use super::log::Kind;
-use super::run::{Asked, Run};
+use super::run::Run;
+use super::turns::{Talk, Turn, Work, shorten, turns};
 use super::{Ending, Outcome};
 use crate::Result;
-use crate::llm::{Ask, Call, Message, Role};
+use crate::llm::{Ask, Call, Completion, Message, Role};
 use crate::provenance::Provenance;
 use crate::python::{self, Interpreter, Job, Next, Program, Stepped};
 use crate::tool::{Output, PYTHON, PYTHON_ABOUT, ToolCard, ToolFault, clip};
 
 /// The function that ends a run with an answer.
 const FINISH: &str = "finish";
-/// Results kept whole; older ones become one line.
-const WHOLE_COUNT: usize = 5;
 /// Answers that may be mended, or ways begun anew.
 const REFUSED_COUNT_MAX: u32 = 2;
-/// Answers in a row that nobody could read.
-const GARBAGE_COUNT_MAX: u32 = 3;
 /// The same code so often in a row is a standstill.
 const SAME_COUNT_MAX: u32 = 3;
 
@@ -36,53 +33,9 @@ pub(super) async fn run(run: &mut Run, node: &str, budget: &Budget, goal: &str) 
     let Some(program) = run.python.clone() else {
         return Ok(Outcome::of(String::new(), Ending::NoPython));
     };
-    let mut session = Session::new(program, run, node)?;
-    let mut talk = Talk::new(run, goal);
-    loop {
-        let now = run.log.now();
-        if let Err(bound) = budget.spend(Spent { steps: 1, ..Spent::default() }, now) {
-            return Ok(talk.end(Ending::Exhausted(bound)));
-        }
-        let last = budget.is_nearly_out(run.llm.amount_max(), now);
-        let ask = talk.ask(run, last);
-        let text = match run.ask(node, budget, &ask).await? {
-            Asked::Completion(completion) => completion.text,
-            Asked::Exhausted(bound) => return Ok(talk.end(Ending::Exhausted(bound))),
-            Asked::Fault(fault) => {
-                talk.garbage_count += 1;
-                if !fault.is_garbage() || talk.garbage_count >= GARBAGE_COUNT_MAX {
-                    return Ok(talk.end(Ending::Model(fault)));
-                }
-                continue;
-            }
-        };
-        talk.garbage_count = 0;
-        talk.messages.push(Message::new(Role::Assistant, text.as_str()));
-        let answer = match code_in(&text) {
-            Some(code) if !last => {
-                if talk.repeats(code) {
-                    return Ok(talk.end(Ending::Stuck(PYTHON.to_owned())));
-                }
-                run.tell("CODE", &json!({ "code": code })).await?;
-                let turn = session.step(run, node, budget, code).await?;
-                talk.show(run, &session, &turn.stepped);
-                turn.finished
-            }
-            _ => Some(text),
-        };
-        let Some(answer) = answer else { continue };
-        talk.answer = answer.trim().to_owned();
-        match run.check(node, budget, goal, &talk.answer).await? {
-            Verdict::Pass if last && talk.answer.is_empty() => {
-                return Ok(talk.end(Ending::Exhausted(Exhausted::Steps)));
-            }
-            Verdict::Pass => return Ok(talk.end(Ending::Accepted)),
-            Verdict::Revise(why) | Verdict::Replan(why) if last || !talk.refuse(&why) => {
-                return Ok(talk.end(Ending::Refused(why)));
-            }
-            Verdict::Revise(_) | Verdict::Replan(_) => {}
-        }
-    }
+    let session = Session::new(program, run, node)?;
+    let talk = Coding::new(session, run, goal);
+    turns(talk, run, node, budget, goal).await
 }
 
 /// The first block of code in an answer.
@@ -97,19 +50,51 @@ fn code_in(text: &str) -> Option<&str> {
 }
 
 /// The conversation with the model.
-struct Talk {
+struct Coding {
+    session: Session,
     messages: Vec<Message>,
     /// Which of them are results.
     results: Vec<usize>,
-    answer: String,
     refused_count: u32,
-    garbage_count: u32,
     code: String,
     same_count: u32,
 }
 
-impl Talk {
-    fn new(run: &Run, goal: &str) -> Self {
+impl Talk for Coding {
+    fn ask(&self, run: &Run, is_last: bool) -> Ask {
+        let mut messages = self.messages.clone();
+        shorten(&mut messages, &self.results, "");
+        if is_last {
+            let now = "Budget or time is nearly out. Answer now in plain text, with what you have, and say what is missing.";
+            messages.push(Message::new(Role::User, now));
+        }
+        Ask { messages, max_tokens: run.answer_tokens_max, temperature: Some(0.0), ..Ask::default() }
+    }
+
+    async fn take(&mut self, work: Work<'_>, completion: Completion, is_last: bool) -> Result<Turn> {
+        let (text, Work { run, node, budget }) = (completion.text, work);
+        self.messages.push(Message::new(Role::Assistant, text.as_str()));
+        let Some(code) = code_in(&text).filter(|_| !is_last) else { return Ok(Turn::Answered(text)) };
+        if self.repeats(code) {
+            return Ok(Turn::Stuck(PYTHON.to_owned()));
+        }
+        run.tell("CODE", &json!({ "code": code })).await?;
+        let step = self.session.step(run, node, budget, code).await?;
+        self.show(run, &step.stepped);
+        Ok(step.finished.map_or(Turn::Acted, Turn::Answered))
+    }
+
+    fn refuse(&mut self, _: &Run, _: &str, verdict: &Verdict) -> bool {
+        let (Verdict::Revise(why) | Verdict::Replan(why)) = verdict else { return true };
+        self.refused_count += 1;
+        let text = format!("That answer was checked and refused: {why}. Mend it, and answer again.");
+        self.messages.push(Message::new(Role::User, text));
+        self.refused_count <= REFUSED_COUNT_MAX
+    }
+}
+
+impl Coding {
+    fn new(session: Session, run: &Run, goal: &str) -> Self {
         let functions: String = run.tools.cards().map(signature).collect();
         let system = format!(
             "{SYSTEM}\n\n{PYTHON_ABOUT}\n\nThese functions are there as well. Each gives back a text:\n{functions}"
@@ -117,28 +102,7 @@ impl Talk {
         let mut messages = vec![Message::new(Role::System, system)];
         messages.extend_from_slice(&run.history);
         messages.push(Message::new(Role::User, goal));
-        Self {
-            messages,
-            results: Vec::new(),
-            answer: String::new(),
-            refused_count: 0,
-            garbage_count: 0,
-            code: String::new(),
-            same_count: 0,
-        }
-    }
-
-    fn ask(&self, run: &Run, last: bool) -> Ask {
-        let mut messages = self.messages.clone();
-        for index in self.results.iter().rev().skip(WHOLE_COUNT) {
-            let text = &mut messages[*index].text;
-            *text = format!("(an earlier result of {} bytes, left out)", text.len());
-        }
-        if last {
-            let now = "Budget or time is nearly out. Answer now in plain text, with what you have, and say what is missing.";
-            messages.push(Message::new(Role::User, now));
-        }
-        Ask { messages, max_tokens: run.answer_tokens_max, temperature: Some(0.0), ..Ask::default() }
+        Self { session, messages, results: Vec::new(), refused_count: 0, code: String::new(), same_count: 0 }
     }
 
     /// Whether this code is a standstill.
@@ -149,23 +113,12 @@ impl Talk {
     }
 
     /// What came of code, as data.
-    fn show(&mut self, run: &mut Run, session: &Session, stepped: &Stepped) {
+    fn show(&mut self, run: &mut Run, stepped: &Stepped) {
         let text = clip(stepped.to_string(), 20 << 10);
-        let provenance = session.foreign.clone().unwrap_or_else(|| Provenance::Tool(PYTHON.to_owned()));
+        let provenance = self.session.foreign.clone().unwrap_or_else(|| Provenance::Tool(PYTHON.to_owned()));
         let shown = run.shown(&Ok(Output { text, provenance }));
         self.results.push(self.messages.len());
         self.messages.push(Message::new(Role::User, shown));
-    }
-
-    fn refuse(&mut self, why: &str) -> bool {
-        self.refused_count += 1;
-        let text = format!("That answer was checked and refused: {why}. Mend it, and answer again.");
-        self.messages.push(Message::new(Role::User, text));
-        self.refused_count <= REFUSED_COUNT_MAX
-    }
-
-    fn end(&self, ending: Ending) -> Outcome {
-        Outcome::of(self.answer.clone(), ending)
     }
 }
 
@@ -197,7 +150,7 @@ fn names(input: &Value) -> impl Iterator<Item = &String> {
 
 /// What came of a piece of code; a line of the log.
 #[derive(Debug, Serialize, Deserialize)]
-struct Turn {
+struct Step {
     stepped: Stepped,
     /// The answer, where the code gave one.
     finished: Option<String>,
@@ -232,7 +185,7 @@ impl Session {
     }
 
     /// Runs a piece of code, or takes from the log what came of it.
-    async fn step(&mut self, run: &mut Run, node: &str, budget: &Budget, code: &str) -> Result<Turn> {
+    async fn step(&mut self, run: &mut Run, node: &str, budget: &Budget, code: &str) -> Result<Step> {
         let arguments = json!({ "code": code }).to_string();
         let call = Call { id: "code".to_owned(), name: PYTHON.to_owned(), arguments };
         run.log.note(node, Kind::Call, &call)?;
@@ -244,7 +197,7 @@ impl Session {
         while let Some(call) = run.log.next_call(node) {
             given.push(self.call(run, node, budget, &call).await?);
         }
-        let turn = match run.log.recorded::<Turn>(node, Kind::Result)? {
+        let turn = match run.log.recorded::<Step>(node, Kind::Result)? {
             Some(turn) => turn,
             None => {
                 let turn = self.execute(run, node, budget, (&job, &mut given)).await?;
@@ -269,10 +222,10 @@ impl Session {
         node: &str,
         budget: &Budget,
         (job, given): (&Job, &mut Vec<Given>),
-    ) -> Result<Turn> {
+    ) -> Result<Step> {
         let mut interpreter = match self.interpreter().await {
             Ok(interpreter) => interpreter,
-            Err(fault) => return Ok(Turn { stepped: Stepped::lost(fault.to_string()), finished: None }),
+            Err(fault) => return Ok(Step { stepped: Stepped::lost(fault.to_string()), finished: None }),
         };
         let mut made = 0;
         let mut next = interpreter.run(job.clone()).await;
@@ -280,7 +233,7 @@ impl Session {
             let asked = match next {
                 Next::Ended(stepped) => {
                     self.interpreter = (!stepped.lost).then_some(interpreter);
-                    return Ok(Turn { stepped, finished: None });
+                    return Ok(Step { stepped, finished: None });
                 }
                 Next::Call(asked) => asked,
             };
@@ -290,7 +243,7 @@ impl Session {
                     asked.arguments.into_iter().chain(asked.named.into_iter().map(|(_, value)| value));
                 let text: Vec<_> = values.map(|value| said(&value)).collect();
                 let stepped = Stepped { lost: true, ..Stepped::default() };
-                return Ok(Turn { stepped, finished: Some(text.join(" ")) });
+                return Ok(Step { stepped, finished: Some(text.join(" ")) });
             }
             if made == given.len() {
                 let called = match as_call(run, asked) {
