@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe;
@@ -17,8 +16,12 @@ use tokio::task::JoinHandle;
 use crate::world::World;
 use crate::{Error, Result};
 
+mod wire;
+
 /// The most bytes a message may have.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 64 << 20;
+/// Bytes at the start of a message that name the call it answers.
+const START_BYTES: usize = 256;
 /// How long a command may take, unless said otherwise.
 pub(crate) const CALL_TIME: Duration = Duration::from_secs(10);
 
@@ -38,7 +41,8 @@ struct Shared {
     version: watch::Sender<u64>,
 }
 
-type Answer = Result<Box<RawValue>>;
+/// A result as it came.
+type Answer = Result<Vec<u8>>;
 
 #[derive(Debug, Default)]
 struct Pending {
@@ -52,20 +56,6 @@ struct Call {
     method: String,
     session: Option<String>,
     answer: oneshot::Sender<Answer>,
-}
-
-#[derive(Deserialize)]
-struct Message<'a> {
-    id: Option<u64>,
-    #[serde(borrow)]
-    method: Option<&'a str>,
-    #[serde(borrow)]
-    params: Option<&'a RawValue>,
-    #[serde(borrow)]
-    result: Option<&'a RawValue>,
-    error: Option<Refusal>,
-    #[serde(borrow, rename = "sessionId")]
-    session: Option<&'a str>,
 }
 
 #[derive(Deserialize)]
@@ -122,11 +112,11 @@ impl Cdp {
             self.pending().calls.remove(&id);
             Err(Error::Timeout { what: method.to_owned(), after: time })
         })?;
-        let malformed = |error: serde_json::Error| Error::Protocol {
+        let malformed = |error: wire::Fault| Error::Protocol {
             method: method.to_owned(),
             message: format!("an answer of another shape: {error}"),
         };
-        serde_json::from_str(raw.get()).map_err(malformed)
+        wire::from_slice(&raw).map_err(malformed)
     }
 
     /// Sends several commands at once, the first first, and waits for all of their answers; the first failure counts.
@@ -220,9 +210,7 @@ fn command(id: u64, session: Option<&str>, method: &str, parameters: Value) -> V
         members.insert("params".to_owned(), parameters);
         members.extend(session.map(|session| ("sessionId".to_owned(), json!(session))));
     }
-    let mut bytes = message.to_string().into_bytes();
-    bytes.push(0);
-    bytes
+    wire::to_vec(&message)
 }
 
 async fn write(mut output: pipe::Sender, mut queue: mpsc::UnboundedReceiver<Vec<u8>>) {
@@ -237,54 +225,68 @@ async fn write(mut output: pipe::Sender, mut queue: mpsc::UnboundedReceiver<Vec<
 async fn read(mut input: pipe::Receiver, shared: Arc<Shared>, out: mpsc::UnboundedSender<Vec<u8>>) {
     let mut bytes = Vec::with_capacity(1 << 16);
     let mut chunk = vec![0; 1 << 16];
-    let mut too_large = false;
-    while let Ok(count @ 1..) = input.read(&mut chunk).await {
-        let mut rest = &chunk[..count];
-        while let Some(end) = rest.iter().position(|byte| *byte == 0) {
-            if !too_large {
-                bytes.extend_from_slice(&rest[..end]);
-                shared.receive(&bytes, &out);
+    // Bytes of a message that is too large, still to come.
+    let mut unwanted = 0;
+    'connection: while let Ok(count @ 1..) = input.read(&mut chunk).await {
+        let dropped = count.min(unwanted);
+        unwanted -= dropped;
+        bytes.extend_from_slice(&chunk[dropped..count]);
+        let mut start = 0;
+        loop {
+            let rest = &bytes[start..];
+            let Ok(length) = wire::length(&rest[..rest.len().min(wire::HEAD_BYTES_MAX)]) else {
+                // Where the next message begins is not known any more.
+                break 'connection;
+            };
+            match length {
+                Some(length) if length > MESSAGE_BYTES_MAX && rest.len() >= length.min(START_BYTES) => {
+                    shared.give_up(&rest[..rest.len().min(START_BYTES)]);
+                    unwanted = length - rest.len().min(length);
+                    start += rest.len().min(length);
+                }
+                Some(length) if rest.len() >= length => {
+                    shared.receive(&rest[..length], &out);
+                    start += length;
+                }
+                Some(length) => {
+                    bytes.reserve(length.min(MESSAGE_BYTES_MAX).saturating_sub(bytes.len()));
+                    break;
+                }
+                None => break,
             }
-            bytes.clear();
-            too_large = false;
-            rest = &rest[end + 1..];
         }
-        if !too_large {
-            bytes.extend_from_slice(rest);
-        }
-        if bytes.len() > MESSAGE_BYTES_MAX {
-            shared.give_up(&bytes);
-            bytes = Vec::new();
-            too_large = true;
-        }
+        bytes.drain(..start);
     }
     shared.close();
 }
 
 impl Shared {
     fn receive(&self, bytes: &[u8], out: &mpsc::UnboundedSender<Vec<u8>>) {
-        // What Chromium sends is JSON; should it not be, the call's deadline speaks.
-        let Ok(message) = serde_json::from_slice::<Message<'_>>(bytes) else { return };
-        match (message.id, message.method) {
-            (Some(id), _) => self.answer(id, &message),
+        // What is damaged further on still has an id, or is an event of none of ours.
+        let (message, read) = wire::message(bytes);
+        match (message.id, &message.method) {
+            (Some(id), _) => self.answer(id, &message, read),
             (None, Some(method)) => {
-                let parameters = message.params.map_or("{}", RawValue::get);
-                self.event(message.session, method, parameters, out);
+                let parameters = message.parameters.unwrap_or(&wire::NOTHING);
+                self.event(message.session.as_deref(), method, parameters, out);
             }
             (None, None) => {}
         }
     }
 
-    fn answer(&self, id: u64, message: &Message<'_>) {
+    fn answer(&self, id: u64, message: &wire::Message<'_>, read: Result<(), wire::Fault>) {
         let Some(call) = self.pending.lock().unwrap_or_else(PoisonError::into_inner).calls.remove(&id) else {
             return;
         };
-        let answer = match (&message.error, message.result) {
-            (Some(refusal), _) => {
-                Err(Error::Protocol { method: call.method, message: refusal.message.clone() })
+        let refused = |message: String| Err(Error::Protocol { method: call.method, message });
+        let answer = match (read, message.error, message.result) {
+            (Err(fault), ..) => refused(fault.to_string()),
+            (_, Some(error), _) => {
+                let refusal = wire::from_slice::<Refusal>(error);
+                refused(refusal.map_or_else(|fault| fault.to_string(), |refusal| refusal.message))
             }
-            (None, Some(result)) => Ok(result.to_owned()),
-            (None, None) => Err(Error::Protocol { method: call.method, message: "no result".to_owned() }),
+            (_, None, Some(result)) => Ok(result.to_owned()),
+            (_, None, None) => refused("no result".to_owned()),
         };
         drop(call.answer.send(answer));
     }
@@ -293,11 +295,13 @@ impl Shared {
         &self,
         session: Option<&str>,
         method: &str,
-        parameters: &str,
+        parameters: &[u8],
         out: &mpsc::UnboundedSender<Vec<u8>>,
     ) {
+        // Events of other shapes than these are none of ours.
+        let Ok(event) = wire::from_slice(parameters) else { return };
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = world.take(session, method, parameters);
+        let taken = world.take(session, method, event);
         drop(world);
         for (session, method, parameters) in taken.replies {
             // Answers to these are nobody's: their ids are below every call's.
@@ -319,10 +323,7 @@ impl Shared {
 
     /// A message is too large: tells the call it answers, whose id stands at the start.
     fn give_up(&self, start: &[u8]) {
-        let digits = start.strip_prefix(b"{\"id\":").unwrap_or_default();
-        let digits: String =
-            digits.iter().take_while(|byte| byte.is_ascii_digit()).map(|byte| char::from(*byte)).collect();
-        let Ok(id) = digits.parse() else { return };
+        let Some(id) = wire::message(start).0.id else { return };
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(call) = pending.calls.remove(&id) {
             drop(call.answer.send(Err(Error::TooLarge { what: call.method, bytes_max: MESSAGE_BYTES_MAX })));

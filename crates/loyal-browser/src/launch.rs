@@ -33,7 +33,7 @@ const NAMES: [&str; 7] = [
 ];
 
 const FLAGS: [&str; 21] = [
-    "--remote-debugging-pipe",
+    "--remote-debugging-pipe=cbor",
     "--no-first-run",
     "--no-default-browser-check",
     "--mute-audio",

@@ -94,9 +94,10 @@ pub(crate) struct Taken {
     pub(crate) lost: Option<String>,
 }
 
+/// The members of all events that are looked at.
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
-struct Event {
+pub(crate) struct Event {
     session_id: String,
     target_info: TargetInfo,
     target_id: String,
@@ -167,11 +168,8 @@ impl World {
     }
 
     /// Takes an event in.
-    pub(crate) fn take(&mut self, session: Option<&str>, method: &str, parameters: &str) -> Taken {
-        let mut taken = Taken::default();
-        // Events of other shapes than these are none of ours.
-        let Ok(event) = serde_json::from_str::<Event>(parameters) else { return taken };
-        taken.changed = true;
+    pub(crate) fn take(&mut self, session: Option<&str>, method: &str, event: Event) -> Taken {
+        let mut taken = Taken { changed: true, ..Taken::default() };
         match method {
             "Target.attachedToTarget" => self.attached(session, event, &mut taken),
             "Target.detachedFromTarget" => {
