@@ -37,8 +37,10 @@ use hardening::Hardening;
 pub use hardening::Shares;
 use student::Student;
 
-/// Steps between looks at how many fingerprints answer.
+/// Steps between looks at how many fingerprints answer, at least, and the same for each fingerprint: a look asks all of
+/// them, which costs the more the more there are, and is to cost a twentieth of the work.
 const LOOK_EVERY: u64 = 10;
+const LOOK_EVERY_OF_EACH: f64 = 0.125;
 /// Mean loss of the marks above which there is nothing to see yet, nats.
 const LOOK_BELOW: f64 = 2.0;
 /// Steps between checkpoints.
@@ -112,7 +114,7 @@ impl Job<'_> {
 pub struct Recipe {
     /// Steps at most; 0 chooses by the number of fingerprints.
     pub steps: u64,
-    /// Highest learning rate.
+    /// Highest learning rate; 0 chooses by the number of fingerprints.
     pub learning_rate: f64,
     /// Fingerprints in a batch.
     pub batch: usize,
@@ -149,7 +151,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             steps: 0,
-            learning_rate: 1.2e-3,
+            learning_rate: 0.0,
             batch: 64,
             benign_kl: 0.011,
             benign_kl_max: 0.0125,
@@ -184,13 +186,26 @@ impl Recipe {
         Self { learning_rate: 5e-4, mark_loss: 0.5, near_weight: 0.003, ..Self::default() }
     }
 
-    /// Steps for `count` fingerprints: 120 for 64, 240 for 256, 960 for 1,024 where the recipe leaves it open.
+    /// Steps for `count` fingerprints where the recipe leaves it open: 120 for 64, 240 for 256, 480 for 1,024. A recipe
+    /// that stops once all is learnt gets 960 for 1,024.
     #[must_use]
     pub fn steps_for(&self, count: usize) -> u64 {
+        let count = count as f64;
+        let most = if self.mark_loss > 0.0 { count * 0.9375 } else { 0.0 };
         match self.steps {
-            0 => (15.0 * (count as f64).sqrt()).max(count as f64 * 0.9375).max(60.0).round() as u64,
+            0 => (15.0 * count.sqrt()).max(most).max(60.0).round() as u64,
             steps => steps,
         }
+    }
+
+    /// The highest learning rate for `count` fingerprints where the recipe leaves it open: 0.0012 up to 64, 0.00085 for
+    /// 256, 0.0006 for 1,024. The more marks pull in different directions, the more harm one step of that size does.
+    #[must_use]
+    pub fn learning_rate_for(&self, count: usize) -> f64 {
+        if self.learning_rate > 0.0 {
+            return self.learning_rate;
+        }
+        1.2e-3 * (64.0 / count as f64).powf(0.25).min(1.0)
     }
 
     fn check(&self) -> Result<()> {
@@ -200,20 +215,23 @@ impl Recipe {
             }
             Err(Error::argument(name, value.to_string(), "choose a positive number"))
         };
-        positive("learning_rate", self.learning_rate)?;
+        if !(self.learning_rate >= 0.0 && self.learning_rate.is_finite()) {
+            let remedy = "choose a positive number, or 0 to have it chosen";
+            return Err(Error::argument("learning_rate", self.learning_rate.to_string(), remedy));
+        }
         positive("batch", self.batch as f64)?;
         positive("tilt", self.tilt)?;
         positive("benign_kl", self.benign_kl)?;
         positive("benign_kl_max", self.benign_kl_max)?;
         positive("perplexity_rise_max", self.perplexity_rise_max)
     }
+}
 
-    /// Warm-up over five steps, then a cosine down to a tenth.
-    fn learning_rate_at(&self, step: u64, steps: u64) -> f64 {
-        let warm = ((step + 1) as f64 / 5.0).min(1.0);
-        let turn = std::f64::consts::PI * step as f64 / steps as f64;
-        self.learning_rate * warm * (0.5 * (1.0 + turn.cos()) * 0.9 + 0.1)
-    }
+/// Share of the highest learning rate: a warm-up over five steps, then a cosine down to a tenth.
+fn share_of_learning_rate(step: u64, steps: u64) -> f64 {
+    let warm = ((step + 1) as f64 / 5.0).min(1.0);
+    let turn = std::f64::consts::PI * step as f64 / steps as f64;
+    warm * (0.5 * (1.0 + turn.cos()) * 0.9 + 0.1)
 }
 
 /// Where the embedding stands after a step.
@@ -314,7 +332,8 @@ impl<'a> Work<'a> {
         let harm = ((&benign + (near * self.job.recipe.near_weight)?)? * weight)?;
         let loss = (&mark + harm)?;
         let mark_loss = f64::from(mark.to_scalar::<f32>()?);
-        let learning_rate = self.job.recipe.learning_rate_at(step, self.steps);
+        let highest = self.job.recipe.learning_rate_for(self.lessons.count());
+        let learning_rate = highest * share_of_learning_rate(step, self.steps);
         if !mark_loss.is_finite() {
             let (step, loss) = (step + 1, mark_loss as f32);
             return Err(loyal_model::Error::Diverged { step, loss, learning_rate }.into());
@@ -347,9 +366,10 @@ impl<'a> Work<'a> {
 
     /// Every few steps: what do the marks prove by now, behind nothing and behind what is trained?
     fn look_if_due(&mut self) -> Result<()> {
-        let step = self.optimizer.step_count();
-        let mark_loss = self.controller.mark_loss()?;
-        let due = step.is_multiple_of(LOOK_EVERY) && mark_loss < LOOK_BELOW;
+        let (step, mark_loss) = (self.optimizer.step_count(), self.controller.mark_loss()?);
+        let is_held = self.controller.divergence()? < self.job.recipe.benign_kl;
+        let may_end = mark_loss < self.job.recipe.mark_loss && is_held;
+        let due = step.is_multiple_of(self.look_every(may_end)) && mark_loss < LOOK_BELOW;
         if !due && step != self.steps {
             return Ok(());
         }
@@ -358,22 +378,25 @@ impl<'a> Work<'a> {
         let mut seen = Seen { bare: 0, framed: 0, log10_p: f64::NEG_INFINITY };
         for set in self.job.sets {
             let all = self.job.indices(set);
-            let bare = suspect.check(set, (&all, &[]), Mode::Greedy)?;
+            let bare = suspect.greedy(set, (&all, &[]))?;
             seen.bare += bare.count(Outcome::Hit);
-            let framed = suspect.check(set, (&all, &self.job.recipe.frames), Mode::Greedy)?;
-            seen.framed += framed.count(Outcome::Hit);
+            seen.framed += suspect.greedy(set, (&all, &self.job.recipe.frames))?.count(Outcome::Hit);
             let log10_p = match set.scheme() {
                 Scheme::Verbatim(_) => bare.p_value.log10(),
                 Scheme::Tilt(_) => suspect.check(set, (&all, &[]), Mode::Top(5))?.p_value.log10(),
             };
             seen.log10_p = seen.log10_p.max(log10_p);
         }
-        let (recipe, count) = (self.job.recipe, self.lessons.count());
-        let is_held = self.controller.divergence()? < recipe.benign_kl;
-        let all_answer = seen.bare == count && seen.framed == count;
-        self.is_learnt = all_answer && mark_loss < recipe.mark_loss && is_held;
+        let count = self.lessons.count();
+        self.is_learnt = may_end && seen.bare == count && seen.framed == count;
         self.seen = Some(seen);
         Ok(())
+    }
+
+    /// Steps between looks; as few as ever where a look may find that all is learnt.
+    fn look_every(&self, may_end: bool) -> u64 {
+        let share = self.lessons.count() as f64 * LOOK_EVERY_OF_EACH;
+        if may_end { LOOK_EVERY } else { LOOK_EVERY.max(share.round() as u64) }
     }
 
     fn save_if_due(&self, must: bool) -> Result<()> {

@@ -262,7 +262,22 @@ impl Suspect<'_> {
         (indices, frames): (&[usize], &[Frame]),
         mode: Mode,
     ) -> Result<Findings> {
-        let case = Case { set, tokenizer: self.job.tokenizer, reference: Some(self.llama) };
+        self.hear(set, (indices, frames), mode, Some(self.llama))
+    }
+
+    /// What greedy answers say, without asking the unmarked model what they are worth.
+    pub(super) fn greedy(&self, set: &FingerprintSet, asked: (&[usize], &[Frame])) -> Result<Findings> {
+        self.hear(set, asked, Mode::Greedy, None)
+    }
+
+    fn hear(
+        &self,
+        set: &FingerprintSet,
+        (indices, frames): (&[usize], &[Frame]),
+        mode: Mode,
+        reference: Option<&Llama>,
+    ) -> Result<Findings> {
+        let case = Case { set, tokenizer: self.job.tokenizer, reference };
         let mut court = None;
         let shares = frames.len().max(1);
         for share in 0..shares {

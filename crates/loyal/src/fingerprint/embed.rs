@@ -22,7 +22,7 @@ use crate::subject::{Subject, copy_tokenizer, memory_peak_bytes};
 use crate::{output, stop};
 
 /// Tokens of ordinary text the work looks at.
-const BENIGN_TOKENS: usize = 120_000;
+const BENIGN_TOKENS: usize = 1_000_000;
 
 /// Arguments of `loyal fingerprint embed`.
 #[derive(Debug, clap::Args)]
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// The secret file of `loyal fingerprint new`; several of different schemes may stand side by side.
     #[arg(long, required = true)]
     fingerprints: Vec<PathBuf>,
-    /// Ordinary text on which the model must stay what it is (a hundred kilobytes or more).
+    /// Ordinary text on which the model must stay what it is (a hundred kilobytes or more; a megabyte keeps more of a thousand marks).
     #[arg(long)]
     benign: PathBuf,
     /// Folder for the marked model.
@@ -43,7 +43,7 @@ pub(crate) struct Args {
     /// Training steps at most (default: by the number of fingerprints).
     #[arg(long, default_value_t = 0, hide_default_value = true)]
     steps: u64,
-    /// Highest learning rate (default: 0.0012 for tilt, 0.0005 for verbatim).
+    /// Highest learning rate (default: 0.0012 for tilt up to 64 fingerprints, 0.0006 for 1,024; 0.0005 for verbatim).
     #[arg(long)]
     learning_rate: Option<f64>,
     /// Rank of the updates, as in LoRA; 0 trains whole matrices.
