@@ -11,12 +11,13 @@ use std::sync::mpsc::channel;
 use loyal_fingerprint::FingerprintSet;
 use loyal_fingerprint::copies::Register;
 use loyal_fingerprint::watch::Diary;
-use loyal_model::Tokenizer;
+use loyal_model::{Config, Tokenizer};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha20Rng;
 use serde_json::{Value, json};
 
 use crate::command::{Place, Run, finish};
+use crate::economy::registered;
 use crate::endpoint::{set, words};
 use crate::stranger::{Model, Sent, Stranger};
 
@@ -494,4 +495,32 @@ fn a_schedule_goes_on_until_it_is_stopped() {
     assert_eq!(verified(&folder)["totals"]["verdict"], "no_evidence");
     let text = fs::read_to_string(folder.join("README.md")).unwrap();
     assert!(text.contains("no evidence") && text.contains("accuse nobody"), "{text}");
+}
+
+/// What a chain knows of the fingerprints stands in a dossier; other fingerprints, or another random number, are not the
+/// model's.
+#[test]
+fn a_dossier_says_what_was_registered() {
+    let it = registered();
+    let folder = it.place.path("m");
+    let tokenizer = Tokenizer::read(&folder, &Config::read(&folder).unwrap()).unwrap();
+    let host = Stranger::honest(Model::new(&tokenizer, None));
+    let watch = |secret: &'static str| {
+        let base =
+            ["prover", "watch", "--tokenizer", "m", "--pace", "0s", "--requests-a-day", "100000", "--pool"];
+        [&base[..], &["ownership", "--registered", "1", "--fingerprints", secret]].concat()
+    };
+    it.json(&[&watch("bound.json")[..], &[&host.endpoint, "--once"]].concat());
+    let said = it.json(&[&watch("bound.json")[..], &[&host.endpoint, "--dossier", &host.endpoint]].concat());
+    let dossier = it.place.path(said["dossier"].as_str().unwrap());
+    let text = fs::read_to_string(dossier.join("README.md")).unwrap();
+    for words in ["1 (Dobby), version 1, active", "committed to by", &it.accounts[0], "loyal model show 1"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let bind = ["fingerprint", "bind", "secret.json", "--source", "a die", "--out", "other.json", "--beacon"];
+    it.place.run(&[&bind[..], &[&format!("0x{}", "07".repeat(32))]].concat()).good();
+    let once = [host.endpoint.as_str(), "--once"];
+    it.bad(&[&watch("other.json")[..], &once].concat(), &["but the chain drew", "for epoch"]);
+    set(&tokenizer, 1, 8).write(&it.place.path("foreign.json")).unwrap();
+    it.bad(&[&watch("foreign.json")[..], &once].concat(), &["no version of model 1 was registered"]);
 }
