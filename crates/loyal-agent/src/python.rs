@@ -123,7 +123,10 @@ impl Interpreter {
         let Limits { time, memory_bytes, total, .. } = program.limits;
         let output = BufReader::new(output);
         let mut interpreter = Self { child, input, output, wait: time + GRACE };
-        interpreter.send(&Order::Bound { memory_bytes, processor_seconds: total.as_secs() }).await?;
+        let bound = Order::Bound { memory_bytes, processor_seconds: total.as_secs() };
+        // A program that is no interpreter may have ended before it reads a word.
+        let ended = |why| ToolFault(format!("no Python could be started: {}: {why}", program.path.display()));
+        interpreter.send(&bound).await.map_err(ended)?;
         Ok(interpreter)
     }
 
