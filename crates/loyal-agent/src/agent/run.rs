@@ -266,23 +266,24 @@ impl Run {
             let paid = budget.spend(Spent { tool_calls: 1, ..Spent::default() }, self.log.now());
             waiting.push(prepared.and_then(|prepared| paid.map(|()| prepared).map_err(ToolFault::new)));
         }
+        // Shares are of what was left before any of the calls, so that a run that broke off among them goes on alike.
+        let now = self.log.now();
+        let shares: Vec<_> = waiting.iter().map(|_| Share::new(budget, waiting.len(), now)).collect();
         let mut results: Vec<Result<Output, ToolFault>> = Vec::new();
         while results.len() < waiting.len() {
             let Some(told) = self.log.recorded::<Told>(node, Kind::Result)? else { break };
             results.push(self.heard(budget, told));
         }
-        let left = waiting.split_off(results.len());
-        let now = self.log.now();
-        let wait = budget.left(now).wall;
-        let shares: Vec<_> = left.iter().map(|_| Share::new(budget, left.len(), now)).collect();
+        let (left, shares) = (waiting.split_off(results.len()), &shares[results.len()..]);
+        let wait = budget.left(self.log.now()).wall;
         let secrets = self.tools.secrets();
-        let work = left.into_iter().zip(&shares).map(|(prepared, share)| async move {
+        let work = left.into_iter().zip(shares).map(|(prepared, share)| async move {
             let (tool, arguments) = prepared?;
             tokio::time::timeout(wait, toolbox::call(&*tool, arguments, Some(share), secrets))
                 .await
                 .unwrap_or_else(|_| Err(ToolFault::new("no time is left")))
         });
-        for (result, share) in join_all(work).await.into_iter().zip(&shares) {
+        for (result, share) in join_all(work).await.into_iter().zip(shares) {
             results.push(self.tell_result(node, result, share)?);
         }
         Ok(results)

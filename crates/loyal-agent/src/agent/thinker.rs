@@ -101,7 +101,8 @@ impl Thinker {
     }
 
     /// This agent as a tool of another one. It changes what its own tools may change, and has read what they read. Its
-    /// limits bound each call; what it spends is its caller's too, and never more than the caller's share for the call.
+    /// limits bound each call; what it spends is its caller's too, and never more than the caller's share for the call. Both
+    /// count money in one currency.
     pub fn as_tool(self: Arc<Self>, name: &str) -> Arc<dyn Tool> {
         let effect = self.tools.cards().map(|card| card.effect).max().unwrap_or(Effect::Read);
         let card = ToolCard {

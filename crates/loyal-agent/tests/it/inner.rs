@@ -45,7 +45,7 @@ impl Llm for Endless {
             let (text, calls, finish) = if ask.tools.is_empty() {
                 ("So far.".to_owned(), Vec::new(), Finish::Stop)
             } else {
-                let arguments = format!(r#"{{"word":"w{count}"}}"#);
+                let arguments = format!(r#"{{"word":"w{count:06}"}}"#);
                 let call = Call { id: "1".to_owned(), name: "upper".to_owned(), arguments };
                 (String::new(), vec![call], Finish::Calls)
             };
