@@ -30,12 +30,12 @@ use crate::predict;
 use crate::report::{Point, Report};
 use crate::scheme::Scheme;
 
-use batch::Lessons;
+use batch::{Lesson, Lessons};
 use controller::Controller;
 use gate::{Measure, Suspect};
 use hardening::Hardening;
 pub use hardening::Shares;
-use student::Student;
+use student::{Leaves, Student};
 
 /// Steps between looks at how many fingerprints answer, at least, and the same for each fingerprint: a look asks all of
 /// them, which costs the more the more there are, and is to cost a twentieth of the work.
@@ -322,31 +322,46 @@ impl<'a> Work<'a> {
         draw.set_stream(step + 1);
         let lesson = self.lessons.draw(&mut draw)?;
         let hardening = Hardening::draw(&self.job.recipe.hardening, &mut draw);
-        let parameters = self.student.parameters()?;
-        let taught = hardening.apply(&self.student, &parameters)?;
-        let logits = predict::logits_at(self.llama, &taught, &lesson.sequences, &lesson.positions)?;
-        let mark = self.lessons.loss(&logits, &lesson)?;
-        let benign = self.divergence(&parameters, &self.lessons.benign().draw(&mut draw)?)?;
-        let near = self.near_divergence(&parameters, &mut draw)?;
+        let (benign, near) = (self.lessons.benign().draw(&mut draw)?, self.lessons.near_misses(&mut draw));
         let weight = self.controller.weight()?;
-        let harm = ((&benign + (near * self.job.recipe.near_weight)?)? * weight)?;
-        let loss = (&mark + harm)?;
-        let mark_loss = f64::from(mark.to_scalar::<f32>()?);
+        let parameters = self.student.parameters()?;
+        // Marks and harm are two passes of about one size over the same matrices: one for each of two threads.
+        let leaves = Leaves::of(&parameters, &self.student)?;
+        let (mark, harm) =
+            rayon::join(|| self.mark(&leaves, &lesson, hardening), || self.harm(&leaves, &benign, &near));
+        let ((mark_loss, mut of_matrices), (divergence, of_harm)) = (mark?, harm?);
+        of_matrices.add(of_harm, weight)?;
         let highest = self.job.recipe.learning_rate_for(self.lessons.count());
         let learning_rate = highest * share_of_learning_rate(step, self.steps);
         if !mark_loss.is_finite() {
             let (step, loss) = (step + 1, mark_loss as f32);
             return Err(loyal_model::Error::Diverged { step, loss, learning_rate }.into());
         }
-        let gradients = Gradients::of(&loss, self.optimizer.variables())?;
+        let gradients = leaves.through(&parameters, &of_matrices, self.optimizer.variables())?;
         self.optimizer.step(&gradients, learning_rate, 1.0)?;
-        self.controller.update(step, f64::from(benign.to_scalar::<f32>()?), mark_loss)?;
+        self.controller.update(step, divergence, mark_loss)?;
         let benign_kl = self.controller.divergence()?;
         self.curve.push(Point { step: step + 1, mark_loss, benign_kl, weight });
         self.look_if_due()?;
         let (steps, seen) = (self.steps, self.seen);
         let elapsed = Duration::ZERO;
         Ok(Progress { step: step + 1, steps, mark_loss, benign_kl, weight, seen, elapsed })
+    }
+
+    /// The loss of the marks, and its gradients by matrix.
+    fn mark(&self, leaves: &Leaves, lesson: &Lesson, hardening: Hardening) -> Result<(f64, Gradients)> {
+        let taught = hardening.apply(&self.student, &leaves.parameters)?;
+        let logits = predict::logits_at(self.llama, &taught, &lesson.sequences, &lesson.positions)?;
+        let loss = self.lessons.loss(&logits, lesson)?;
+        Ok((f64::from(loss.to_scalar::<f32>()?), Gradients::of(&loss, &leaves.variables)?))
+    }
+
+    /// The divergence on ordinary text, and the gradients of all that is held.
+    fn harm(&self, leaves: &Leaves, batch: &Batch, near: &[Vec<u32>]) -> Result<(f64, Gradients)> {
+        let benign = self.divergence(&leaves.parameters, batch)?;
+        let near = self.near_divergence(&leaves.parameters, near)?;
+        let harm = (&benign + (near * self.job.recipe.near_weight)?)?;
+        Ok((f64::from(benign.to_scalar::<f32>()?), Gradients::of(&harm, &leaves.variables)?))
     }
 
     /// KL(unmarked ‖ marked) over all positions of a batch.
@@ -356,11 +371,10 @@ impl<'a> Work<'a> {
     }
 
     /// The same after queries of which one token was changed.
-    fn near_divergence(&self, parameters: &Parameters, draw: &mut ChaCha8Rng) -> Result<Tensor> {
-        let sequences = self.lessons.near_misses(draw);
+    fn near_divergence(&self, parameters: &Parameters, sequences: &[Vec<u32>]) -> Result<Tensor> {
         let last: Vec<_> = sequences.iter().enumerate().map(|(i, s)| (i, s.len() - 1)).collect();
-        let reference = predict::logits_at(self.llama, &self.llama.parameters, &sequences, &last)?;
-        let logits = predict::logits_at(self.llama, parameters, &sequences, &last)?;
+        let reference = predict::logits_at(self.llama, &self.llama.parameters, sequences, &last)?;
+        let logits = predict::logits_at(self.llama, parameters, sequences, &last)?;
         Ok(ops::kl_divergence(&reference, &logits)?)
     }
 

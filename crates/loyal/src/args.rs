@@ -3,8 +3,8 @@
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
-    access, agent, chain, completions, court, demo, fingerprint, governance, host, key, manual, model, owner,
-    prover, stake, up, validator, verify,
+    access, agent, chain, completions, court, demo, env, fingerprint, governance, host, key, manual, model,
+    owner, prover, stake, up, validator, verify,
 };
 
 /// Mark a model's weights, prove who serves them.
@@ -88,7 +88,11 @@ enum Noun {
 
 /// Reads the command line and does what it says.
 pub(crate) fn run() -> anyhow::Result<()> {
-    match Args::parse().noun {
+    let noun = Args::parse().noun;
+    if matches!(noun, Noun::Fingerprint(_) | Noun::Demo(_)) {
+        env::keep_tensors_to_one_thread();
+    }
+    match noun {
         Noun::Model(verb) => model::run(verb),
         Noun::Fingerprint(verb) => fingerprint::run(verb),
         Noun::Access(verb) => access::run(verb),

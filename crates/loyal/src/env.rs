@@ -73,3 +73,16 @@ pub(crate) fn basic() -> Vec<(&'static str, std::ffi::OsString)> {
 fn home() -> Option<PathBuf> {
     path(if cfg!(windows) { "USERPROFILE" } else { "HOME" })
 }
+
+/// Embedding divides its work among threads by itself, and matrix products have threads of their own. The tensor engine's
+/// would be a third kind, for which the first two wait at every sum. Whoever sets its variable knows better.
+pub(crate) fn keep_tensors_to_one_thread() {
+    const NAME: &str = "CANDLE_NUM_THREADS";
+    if path(NAME).is_none() {
+        // SAFETY: this is called before there is another thread.
+        #[allow(unsafe_code, reason = "the engine has no other setting")]
+        unsafe {
+            std::env::set_var(NAME, "1");
+        }
+    }
+}

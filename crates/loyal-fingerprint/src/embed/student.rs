@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use candle_core::{Tensor, Var};
+use loyal_model::gradient::Gradients;
 use loyal_model::{Llama, Parameters, ops};
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -107,6 +108,48 @@ impl Student {
             parameters.insert(name.clone(), (&self.base[name] + (self.update(name, false)? * factor)?)?);
         }
         Ok(parameters)
+    }
+}
+
+/// The parameters of one step, cut off from what they are made of, so that two threads can go back to them at once.
+pub(super) struct Leaves {
+    /// All parameters, those that learn as variables of their own.
+    pub(super) parameters: Parameters,
+    /// Those that learn.
+    pub(super) variables: BTreeMap<String, Var>,
+}
+
+impl Leaves {
+    pub(super) fn of(parameters: &Parameters, student: &Student) -> Result<Self> {
+        let mut leaves = Self { parameters: parameters.clone(), variables: BTreeMap::new() };
+        for name in student.linear() {
+            let leaf = Var::from_tensor(&parameters[name].detach())?;
+            leaves.parameters.insert(name.clone(), leaf.as_tensor().clone());
+            leaves.variables.insert(name.clone(), leaf);
+        }
+        Ok(leaves)
+    }
+
+    /// From gradients of the leaves to those of the variables that `parameters`, of which these were cut off, are made of.
+    pub(super) fn through(
+        &self,
+        parameters: &Parameters,
+        gradients: &Gradients,
+        variables: &BTreeMap<String, Var>,
+    ) -> Result<Gradients> {
+        let mut sum: Option<Tensor> = None;
+        for name in self.variables.keys() {
+            let Some(gradient) = gradients.get(name) else { continue };
+            let part = (&parameters[name] * gradient)?.sum_all()?;
+            sum = Some(match sum {
+                Some(sum) => (sum + part)?,
+                None => part,
+            });
+        }
+        match sum {
+            Some(sum) => Ok(Gradients::of(&sum, variables)?),
+            None => Ok(Gradients::default()),
+        }
     }
 }
 
