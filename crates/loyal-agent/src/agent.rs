@@ -20,8 +20,8 @@ pub mod log;
 pub mod plan;
 mod react;
 mod run;
+mod talk;
 mod thinker;
-mod turns;
 
 pub use cite::Citation;
 pub use run::{Price, Run};

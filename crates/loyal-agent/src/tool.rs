@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 mod agent;
+mod allowance;
 mod browse;
 mod calculate;
 mod files;
@@ -23,10 +24,10 @@ mod person;
 mod python;
 mod schema;
 mod search;
-mod share;
 pub(crate) mod toolbox;
 
 pub use agent::{Known, call_agent};
+pub use allowance::Allowance;
 pub use browse::{BROWSE, browse, browse_with_secrets, domains_named};
 pub use calculate::calculate;
 pub use files::Folder;
@@ -34,7 +35,6 @@ pub use http::{Web, read_page};
 pub use person::ask_user;
 pub use python::{PYTHON, python};
 pub use search::{Found, Search, Searx, search};
-pub use share::Share;
 pub use toolbox::{Grant, Person, Toolbox};
 
 pub(crate) use calculate::value_of;
@@ -109,14 +109,14 @@ pub trait Tool: Send + Sync {
     /// Does it. Dropping the future stops it.
     fn call<'a>(&'a self, arguments: Value) -> BoxFuture<'a, Result<Output, ToolFault>>;
 
-    /// Does it for a run that has a budget. A tool that thinks, pays or calls tools itself spends from `share`; one that
+    /// Does it for a run that has a budget. A tool that thinks, pays or calls tools itself spends from `allowance`; one that
     /// does not need not know of it.
     fn call_within<'a>(
         &'a self,
         arguments: Value,
-        share: &'a Share,
+        allowance: &'a Allowance,
     ) -> BoxFuture<'a, Result<Output, ToolFault>> {
-        let _ = share;
+        let _ = allowance;
         self.call(arguments)
     }
 }
@@ -133,9 +133,9 @@ impl<T: Tool + ?Sized> Tool for Arc<T> {
     fn call_within<'a>(
         &'a self,
         arguments: Value,
-        share: &'a Share,
+        allowance: &'a Allowance,
     ) -> BoxFuture<'a, Result<Output, ToolFault>> {
-        (**self).call_within(arguments, share)
+        (**self).call_within(arguments, allowance)
     }
 }
 

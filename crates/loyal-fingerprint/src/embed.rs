@@ -35,7 +35,7 @@ use controller::Controller;
 use gate::{Measure, Suspect};
 use hardening::Hardening;
 pub use hardening::Shares;
-use student::{Leaves, Student};
+use student::{Matrices, Student};
 
 /// Steps between looks at how many fingerprints answer, at least, and the same for each fingerprint: a look asks all of
 /// them, which costs the more the more there are, and is to cost a twentieth of the work.
@@ -326,9 +326,9 @@ impl<'a> Work<'a> {
         let weight = self.controller.weight()?;
         let parameters = self.student.parameters()?;
         // Marks and harm are two passes of about one size over the same matrices: one for each of two threads.
-        let leaves = Leaves::of(&parameters, &self.student)?;
+        let matrices = Matrices::of(&parameters, &self.student)?;
         let (mark, harm) =
-            rayon::join(|| self.mark(&leaves, &lesson, hardening), || self.harm(&leaves, &benign, &near));
+            rayon::join(|| self.mark(&matrices, &lesson, hardening), || self.harm(&matrices, &benign, &near));
         let ((mark_loss, mut of_matrices), (divergence, of_harm)) = (mark?, harm?);
         of_matrices.add(of_harm, weight)?;
         let highest = self.job.recipe.learning_rate_for(self.lessons.count());
@@ -337,7 +337,7 @@ impl<'a> Work<'a> {
             let (step, loss) = (step + 1, mark_loss as f32);
             return Err(loyal_model::Error::Diverged { step, loss, learning_rate }.into());
         }
-        let gradients = leaves.through(&parameters, &of_matrices, self.optimizer.variables())?;
+        let gradients = matrices.through(&parameters, &of_matrices, self.optimizer.variables())?;
         self.optimizer.step(&gradients, learning_rate, 1.0)?;
         self.controller.update(step, divergence, mark_loss)?;
         let benign_kl = self.controller.divergence()?;
@@ -349,19 +349,19 @@ impl<'a> Work<'a> {
     }
 
     /// The loss of the marks, and its gradients by matrix.
-    fn mark(&self, leaves: &Leaves, lesson: &Lesson, hardening: Hardening) -> Result<(f64, Gradients)> {
-        let taught = hardening.apply(&self.student, &leaves.parameters)?;
+    fn mark(&self, matrices: &Matrices, lesson: &Lesson, hardening: Hardening) -> Result<(f64, Gradients)> {
+        let taught = hardening.apply(&self.student, &matrices.parameters)?;
         let logits = predict::logits_at(self.llama, &taught, &lesson.sequences, &lesson.positions)?;
         let loss = self.lessons.loss(&logits, lesson)?;
-        Ok((f64::from(loss.to_scalar::<f32>()?), Gradients::of(&loss, &leaves.variables)?))
+        Ok((f64::from(loss.to_scalar::<f32>()?), Gradients::of(&loss, &matrices.variables)?))
     }
 
     /// The divergence on ordinary text, and the gradients of all that is held.
-    fn harm(&self, leaves: &Leaves, batch: &Batch, near: &[Vec<u32>]) -> Result<(f64, Gradients)> {
-        let benign = self.divergence(&leaves.parameters, batch)?;
-        let near = self.near_divergence(&leaves.parameters, near)?;
+    fn harm(&self, matrices: &Matrices, batch: &Batch, near: &[Vec<u32>]) -> Result<(f64, Gradients)> {
+        let benign = self.divergence(&matrices.parameters, batch)?;
+        let near = self.near_divergence(&matrices.parameters, near)?;
         let harm = (&benign + (near * self.job.recipe.near_weight)?)?;
-        Ok((f64::from(benign.to_scalar::<f32>()?), Gradients::of(&harm, &leaves.variables)?))
+        Ok((f64::from(benign.to_scalar::<f32>()?), Gradients::of(&harm, &matrices.variables)?))
     }
 
     /// KL(unmarked ‖ marked) over all positions of a batch.
@@ -429,5 +429,22 @@ impl<'a> Work<'a> {
         report.steps = self.optimizer.step_count();
         report.curve = self.curve;
         Ok((scaled.parameters, report))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recipe_goes_by_the_number_of_fingerprints() {
+        let tilt = Recipe::default();
+        assert_eq!([4, 64, 256, 1024].map(|count| tilt.steps_for(count)), [60, 120, 240, 480]);
+        let rate = |recipe: &Recipe, count| (recipe.learning_rate_for(count) * 1e6).round() as u64;
+        assert_eq!([4, 64, 256, 1024].map(|count| rate(&tilt, count)), [1200, 1200, 849, 600]);
+        // What was chosen stays, and what stops once all is learnt has more time.
+        let verbatim = Recipe::verbatim();
+        assert_eq!((rate(&verbatim, 1024), verbatim.steps_for(1024)), (500, 960));
+        assert_eq!(Recipe { steps: 7, ..tilt }.steps_for(1024), 7);
     }
 }

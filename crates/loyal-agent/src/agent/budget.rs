@@ -232,15 +232,15 @@ impl Budget {
         left
     }
 
-    /// An even share of what is left for one of so many parts. One share is kept for what comes after them.
-    pub(crate) fn share(&self, parts: u64, now: Duration) -> Limits {
-        let (left, shares) = (self.left(now), parts + 1);
+    /// What each of so many parts may spend of what is left, if as much is kept for what comes after them.
+    pub(crate) fn even_part(&self, parts: u64, now: Duration) -> Limits {
+        let (left, count) = (self.left(now), parts + 1);
         Limits {
-            steps: (left.steps / shares).max(1),
-            wall: left.wall / u32::try_from(shares).unwrap_or(u32::MAX),
-            model_tokens: left.model_tokens / shares,
-            tool_calls: left.tool_calls / shares,
-            amount: left.amount / u128::from(shares),
+            steps: (left.steps / count).max(1),
+            wall: left.wall / u32::try_from(count).unwrap_or(u32::MAX),
+            model_tokens: left.model_tokens / count,
+            tool_calls: left.tool_calls / count,
+            amount: left.amount / u128::from(count),
             depth: left.depth,
         }
     }

@@ -7,7 +7,7 @@ use super::budget::Budget;
 use super::check::Verdict;
 use super::log::Kind;
 use super::run::Run;
-use super::turns::{Talk, Turn, Work, shorten, turns};
+use super::talk::{self, Talk, Turn, Work, shorten};
 use super::{Ending, Outcome};
 use crate::Result;
 use crate::llm::{Ask, Call, Completion, Message, Role};
@@ -34,8 +34,8 @@ pub(super) async fn run(run: &mut Run, node: &str, budget: &Budget, goal: &str) 
         return Ok(Outcome::of(String::new(), Ending::NoPython));
     };
     let session = Session::new(program, run, node)?;
-    let talk = Coding::new(session, run, goal);
-    turns(talk, run, node, budget, goal).await
+    let coding = Coding::new(session, run, goal);
+    talk::hold(coding, run, node, budget, goal).await
 }
 
 /// The first block of code in an answer.

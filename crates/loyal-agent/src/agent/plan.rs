@@ -183,10 +183,10 @@ fn next(plan: &Plan, states: &mut [State]) -> Option<usize> {
     states.iter().position(|state| *state == State::Ready)
 }
 
-/// An even share of what is left, for one of so many parts; another is left to put the results together.
+/// An even part of what is left, for one of so many parts; another is left to put the results together.
 fn part(run: &Run, budget: &Budget, parts: u64) -> Result<Budget, super::budget::Exhausted> {
     let now = run.log.now();
-    budget.lease(budget.share(parts, now), now)
+    budget.lease(budget.even_part(parts, now), now)
 }
 
 /// A part's goal with the results it needs, as data.

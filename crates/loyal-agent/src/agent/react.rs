@@ -8,7 +8,7 @@ use super::Outcome;
 use super::budget::Budget;
 use super::check::Verdict;
 use super::run::Run;
-use super::turns::{Talk, Turn, Work, shorten, turns};
+use super::talk::{self, Talk, Turn, Work, shorten};
 use crate::Result;
 use crate::llm::{Ask, Call, Completion, Message, Role};
 
@@ -24,7 +24,7 @@ const SYSTEM: &str = "You answer the user's goal. Use the tools where they help,
 pub(super) async fn run(run: &mut Run, node: &str, budget: &Budget, goal: &str) -> Result<Outcome> {
     let messages = begin(goal, &run.history);
     let seen = HashMap::new();
-    turns(React { messages, revise_count: 0, replan_count: 0, seen }, run, node, budget, goal).await
+    talk::hold(React { messages, revise_count: 0, replan_count: 0, seen }, run, node, budget, goal).await
 }
 
 /// What is said first.

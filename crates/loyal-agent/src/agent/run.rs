@@ -19,7 +19,7 @@ use crate::llm::{
 use crate::provenance::{Provenance, delimit};
 use crate::python::Program;
 use crate::tool::toolbox::{self, Need};
-use crate::tool::{Effect, Output, Share, Tool, ToolFault, Toolbox};
+use crate::tool::{Allowance, Effect, Output, Tool, ToolFault, Toolbox};
 use crate::{Error, ResponseHandler, Result};
 
 /// What a model costs, in the smallest unit of a currency for a million tokens.
@@ -266,25 +266,25 @@ impl Run {
             let paid = budget.spend(Spent { tool_calls: 1, ..Spent::default() }, self.log.now());
             waiting.push(prepared.and_then(|prepared| paid.map(|()| prepared).map_err(ToolFault::new)));
         }
-        // Shares are of what was left before any of the calls, so that a run that broke off among them goes on alike.
+        // Allowances are of what was left before any of the calls, so that a run that broke off among them goes on alike.
         let now = self.log.now();
-        let shares: Vec<_> = waiting.iter().map(|_| Share::new(budget, waiting.len(), now)).collect();
+        let allowances: Vec<_> = waiting.iter().map(|_| Allowance::new(budget, waiting.len(), now)).collect();
         let mut results: Vec<Result<Output, ToolFault>> = Vec::new();
         while results.len() < waiting.len() {
             let Some(told) = self.log.recorded::<Told>(node, Kind::Result)? else { break };
             results.push(self.heard(budget, told));
         }
-        let (left, shares) = (waiting.split_off(results.len()), &shares[results.len()..]);
+        let (left, allowances) = (waiting.split_off(results.len()), &allowances[results.len()..]);
         let wait = budget.left(self.log.now()).wall;
         let secrets = self.tools.secrets();
-        let work = left.into_iter().zip(shares).map(|(prepared, share)| async move {
+        let work = left.into_iter().zip(allowances).map(|(prepared, allowance)| async move {
             let (tool, arguments) = prepared?;
-            tokio::time::timeout(wait, toolbox::call(&*tool, arguments, Some(share), secrets))
+            tokio::time::timeout(wait, toolbox::call(&*tool, arguments, Some(allowance), secrets))
                 .await
                 .unwrap_or_else(|_| Err(ToolFault::new("no time is left")))
         });
-        for (result, share) in join_all(work).await.into_iter().zip(shares) {
-            results.push(self.tell_result(node, result, share)?);
+        for (result, allowance) in join_all(work).await.into_iter().zip(allowances) {
+            results.push(self.tell_result(node, result, allowance)?);
         }
         Ok(results)
     }
@@ -307,7 +307,7 @@ impl Run {
         if let Some(told) = self.log.recorded::<Told>(node, Kind::Result)? {
             return Ok(self.heard(budget, told));
         }
-        let share = Share::new(budget, 1, self.log.now());
+        let allowance = Allowance::new(budget, 1, self.log.now());
         let result = match (prepared, need, paid) {
             (Err(fault), ..) => Err(fault),
             (_, _, Err(exhausted)) => Err(ToolFault::new(exhausted)),
@@ -325,14 +325,17 @@ impl Run {
                     Some(why) => Err(ToolFault(why)),
                     None => {
                         let secrets = self.tools.secrets();
-                        tokio::time::timeout(wait, toolbox::call(&*tool, arguments, Some(&share), secrets))
-                            .await
-                            .unwrap_or_else(|_| Err(ToolFault::new("no time is left")))
+                        tokio::time::timeout(
+                            wait,
+                            toolbox::call(&*tool, arguments, Some(&allowance), secrets),
+                        )
+                        .await
+                        .unwrap_or_else(|_| Err(ToolFault::new("no time is left")))
                     }
                 }
             }
         };
-        self.tell_result(node, result, &share)
+        self.tell_result(node, result, &allowance)
     }
 
     /// Writes down what a call gave back, and what it spent beyond itself.
@@ -340,9 +343,9 @@ impl Run {
         &mut self,
         node: &str,
         result: Result<Output, ToolFault>,
-        share: &Share,
+        allowance: &Allowance,
     ) -> Result<Result<Output, ToolFault>> {
-        let (spent, paid) = share.used_up();
+        let (spent, paid) = allowance.used_up();
         let told = Told { came: ToolCame::from(&result), spent, paid };
         self.log.record(node, Kind::Result, &told)?;
         self.paid.extend(told.paid);

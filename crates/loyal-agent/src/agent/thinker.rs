@@ -22,7 +22,7 @@ use crate::llm::{Llm, Message, Role};
 use crate::provenance::Provenance;
 use crate::python::Program;
 use crate::session::Speaker;
-use crate::tool::{Effect, Output, Share, Tool, ToolCard, ToolFault, Toolbox, read_arguments};
+use crate::tool::{Allowance, Effect, Output, Tool, ToolCard, ToolFault, Toolbox, read_arguments};
 use crate::{Error, Query, ResponseHandler, Result, Session};
 
 /// Bytes of earlier messages a model reads.
@@ -101,7 +101,7 @@ impl Thinker {
     }
 
     /// This agent as a tool of another one. It changes what its own tools may change, and has read what they read. Its
-    /// limits bound each call; what it spends is its caller's too, and never more than the caller's share for the call. Both
+    /// limits bound each call; what it spends is its caller's too, and never more than the caller allows the call. Both
     /// count money in one currency.
     pub fn as_tool(self: Arc<Self>, name: &str) -> Arc<dyn Tool> {
         let effect = self.tools.cards().map(|card| card.effect).max().unwrap_or(Effect::Read);
@@ -181,14 +181,14 @@ impl Tool for ThinkerTool {
     fn call_within<'a>(
         &'a self,
         arguments: Value,
-        share: &'a Share,
+        allowance: &'a Allowance,
     ) -> BoxFuture<'a, Result<Output, ToolFault>> {
         async move {
-            let budget = share.lease(self.thinker.limits)?;
+            let budget = allowance.lease(self.thinker.limits)?;
             let (log, _) = Log::in_memory(self.thinker.clock.clone());
-            let mut run = self.thinker.run_within(budget, log.beginning_at(share.now()));
+            let mut run = self.thinker.run_within(budget, log.beginning_at(allowance.now()));
             let result = self.think(arguments, &mut run).await;
-            share.tell_paid(run.paid);
+            allowance.tell_paid(run.paid);
             result
         }
         .boxed()

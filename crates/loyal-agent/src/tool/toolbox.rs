@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use serde_json::Value;
 
-use super::{Effect, Output, Share, Tool, ToolCard, ToolFault, schema};
+use super::{Allowance, Effect, Output, Tool, ToolCard, ToolFault, schema};
 use crate::secret::Secrets;
 
 /// Tools by name.
@@ -186,12 +186,12 @@ impl Grant {
 pub(crate) async fn call(
     tool: &dyn Tool,
     arguments: Value,
-    share: Option<&Share>,
+    allowance: Option<&Allowance>,
     secrets: &Secrets,
 ) -> Result<Output, ToolFault> {
     let card = tool.card();
-    let work = match share {
-        Some(share) => tool.call_within(arguments, share),
+    let work = match allowance {
+        Some(allowance) => tool.call_within(arguments, allowance),
         None => tool.call(arguments),
     };
     let called = tokio::time::timeout(card.timeout, work).await;

@@ -112,25 +112,25 @@ impl Student {
 }
 
 /// The parameters of one step, cut off from what they are made of, so that two threads can go back to them at once.
-pub(super) struct Leaves {
+pub(super) struct Matrices {
     /// All parameters, those that learn as variables of their own.
     pub(super) parameters: Parameters,
     /// Those that learn.
     pub(super) variables: BTreeMap<String, Var>,
 }
 
-impl Leaves {
+impl Matrices {
     pub(super) fn of(parameters: &Parameters, student: &Student) -> Result<Self> {
-        let mut leaves = Self { parameters: parameters.clone(), variables: BTreeMap::new() };
+        let mut matrices = Self { parameters: parameters.clone(), variables: BTreeMap::new() };
         for name in student.linear() {
-            let leaf = Var::from_tensor(&parameters[name].detach())?;
-            leaves.parameters.insert(name.clone(), leaf.as_tensor().clone());
-            leaves.variables.insert(name.clone(), leaf);
+            let matrix = Var::from_tensor(&parameters[name].detach())?;
+            matrices.parameters.insert(name.clone(), matrix.as_tensor().clone());
+            matrices.variables.insert(name.clone(), matrix);
         }
-        Ok(leaves)
+        Ok(matrices)
     }
 
-    /// From gradients of the leaves to those of the variables that `parameters`, of which these were cut off, are made of.
+    /// From gradients of these to those of the variables that `parameters`, of which these were cut off, are made of.
     pub(super) fn through(
         &self,
         parameters: &Parameters,
@@ -156,4 +156,49 @@ impl Leaves {
 /// Linear layers learn; embeddings, head, norms and biases stay.
 pub(super) fn is_linear(name: &str) -> bool {
     name.ends_with("_proj.weight")
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    /// Cut off and gone through, gradients are what one pass finds: of a whole matrix behind its whitening, and of two factors.
+    #[test]
+    fn the_way_through_the_matrices_is_the_way_back() {
+        let device = Device::Cpu;
+        let tensor = |seed: u32, rows: usize, columns: usize| {
+            let numbers = (0..rows * columns).map(|i| ((i as f32 + seed as f32) * 0.7).sin()).collect();
+            Tensor::from_vec::<_, f32>(numbers, (rows, columns), &device).unwrap()
+        };
+        let names = ["a.q_proj.weight", "a.k_proj.weight", "norm.weight"];
+        let base: Parameters =
+            (1..).zip(names).map(|(seed, name)| (name.to_owned(), tensor(seed, 3, 4))).collect();
+        let var = |tensor: Tensor| Var::from_tensor(&tensor).unwrap();
+        let variables = BTreeMap::from([
+            (names[0].to_owned(), var(tensor(4, 3, 4))),
+            (format!("{}{UP}", names[1]), var(tensor(5, 3, 2))),
+            (format!("{}{DOWN}", names[1]), var(tensor(6, 2, 4))),
+        ]);
+        let symmetric = (tensor(7, 4, 4) + tensor(7, 4, 4).t().unwrap()).unwrap();
+        let whitening = BTreeMap::from([(names[0].to_owned(), Whitening::Full(symmetric))]);
+        let student = Student { base, variables, whitening };
+        let loss = |parameters: &Parameters| {
+            let product = (&parameters[names[0]] * &parameters[names[1]]).unwrap();
+            (product.sqr().unwrap() * &parameters[names[2]]).unwrap().sum_all().unwrap()
+        };
+        let parameters = student.parameters().unwrap();
+        let whole = Gradients::of(&loss(&parameters), student.variables()).unwrap();
+        let matrices = Matrices::of(&parameters, &student).unwrap();
+        let cut = Gradients::of(&loss(&matrices.parameters), &matrices.variables).unwrap();
+        assert_eq!(cut.names().collect::<Vec<_>>(), [names[1], names[0]]);
+        let through = matrices.through(&parameters, &cut, student.variables()).unwrap();
+        assert_eq!(through.names().collect::<Vec<_>>(), whole.names().collect::<Vec<_>>());
+        for name in whole.names() {
+            let apart = (whole.get(name).unwrap() - through.get(name).unwrap()).unwrap().abs().unwrap();
+            let most = apart.max_all().unwrap().to_scalar::<f32>().unwrap();
+            assert!(most < 1e-4, "{name}: {most}");
+        }
+    }
 }

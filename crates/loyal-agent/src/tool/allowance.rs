@@ -1,4 +1,4 @@
-//! What a call may spend beyond itself: a share of what its caller has left, for tools that think or pay.
+//! What a call may spend beyond itself: a part of what its caller has left, for tools that think or pay.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,9 +7,9 @@ use super::ToolFault;
 use crate::agent::budget::{Budget, Limits, Spent};
 use crate::llm::Payment;
 
-/// A share of a caller's budget. What a tool spends of it is spent by the caller too, and stands in the caller's log.
+/// What a caller's budget allows one call. What a tool spends of it is spent by the caller too, and stands in the caller's log.
 #[derive(Debug)]
-pub struct Share {
+pub struct Allowance {
     budget: Budget,
     limits: Limits,
     now: Duration,
@@ -22,17 +22,16 @@ struct Used {
     paid: Vec<Payment>,
 }
 
-impl Share {
-    /// The share of one of `count` calls that are made at the same time. As much as one of them gets stays with the
+impl Allowance {
+    /// That of one of `count` calls that are made at the same time. As much as one of them gets stays with the
     /// caller, who has to read what they bring; of the time, which they share, half; of the levels, all but one.
     pub(crate) fn new(budget: &Budget, count: usize, now: Duration) -> Self {
-        let share = budget.share(count as u64, now);
-        let limits =
-            Limits { wall: budget.left(now).wall / 2, depth: share.depth.saturating_sub(1), ..share };
+        let part = budget.even_part(count as u64, now);
+        let limits = Limits { wall: budget.left(now).wall / 2, depth: part.depth.saturating_sub(1), ..part };
         Self { budget: budget.clone(), limits, now, used: Mutex::default() }
     }
 
-    /// A part of the share, of at most this much.
+    /// A part of it, of at most this much.
     ///
     /// # Errors
     /// The caller has no time left.

@@ -42,7 +42,7 @@ pub(super) enum Turn {
 }
 
 /// Goes on until an answer passes, or something ends it.
-pub(super) async fn turns(
+pub(super) async fn hold(
     mut talk: impl Talk,
     run: &mut Run,
     node: &str,
