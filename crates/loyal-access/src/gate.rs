@@ -583,7 +583,7 @@ impl Gate {
         let is_coming = self.books.is_keeping(shown.invocation_id);
         match self.books.reply(shown.invocation_id) {
             Some(reply) => Ok(Some(Outcome::Again { reply, receipt })),
-            None if is_coming => Err(Refused::channel_busy()),
+            None if is_coming => Err(Refused::channel_busy(Some(shown.invocation_id))),
             None => Err(Refused::reply_gone(receipt)),
         }
     }

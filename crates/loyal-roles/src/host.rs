@@ -109,6 +109,8 @@ pub struct Settings {
     pub retry_after_seconds: u64,
     /// How long what is under way may take once draining began.
     pub drain_max: Duration,
+    /// How long a gated host waits for a caller whose connection ended in the middle of a stream.
+    pub absence_max: Duration,
     /// Where the seeds of requests come from that name none.
     pub seed: u64,
     /// How often a client of a gated host may come.
@@ -126,6 +128,7 @@ impl Default for Settings {
             answer_count_max: 64,
             retry_after_seconds: 1,
             drain_max: Duration::from_secs(30),
+            absence_max: Duration::from_secs(5),
             seed: 0,
             limits: Limits::default(),
             log: None,

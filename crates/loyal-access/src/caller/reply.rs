@@ -54,6 +54,8 @@ struct Stream {
     is_text_alone: bool,
     /// How often it broke off.
     again_count: u32,
+    /// Whether the model's last word came.
+    is_finished: bool,
 }
 
 impl std::fmt::Debug for Stream {
@@ -155,6 +157,7 @@ impl Stream {
             given: String::new(),
             is_text_alone: true,
             again_count: 0,
+            is_finished: false,
         }
     }
 
@@ -163,7 +166,7 @@ impl Stream {
             while let Some(data) = self.events.pop() {
                 if data == DONE {
                     // Without a receipt nothing is settled: the next use of the channel asks for it.
-                    return if record.is_some() { Ok(None) } else { Err(self.withheld()) };
+                    return if record.is_some() { self.end() } else { Err(self.withheld()) };
                 }
                 if let Some(piece) = self.event(data, record).await? {
                     return Ok(Some(piece));
@@ -176,7 +179,7 @@ impl Stream {
                     }
                 }
                 // All that counts is here.
-                None | Some(Err(_)) if record.is_some() => return Ok(None),
+                None | Some(Err(_)) if record.is_some() => return self.end(),
                 None | Some(Err(_)) => self.again().await?,
             }
         }
@@ -220,6 +223,7 @@ impl Stream {
         let before = self.text.len();
         self.text.push_str(text_of(&chunk));
         self.is_text_alone &= is_text_alone(&chunk);
+        self.is_finished |= chunk["choices"][0]["finish_reason"].is_string();
         if self.again_count == 0 {
             self.given.push_str(text_of(&chunk));
             return Ok(Some(Piece::Event(data)));
@@ -253,6 +257,15 @@ impl Stream {
             }
             _ => Err(self.caller.broken(&self.ask, "the answer broke off")),
         }
+    }
+
+    /// The end, paid for. A host that had given its caller up before it came back has the rest of the answer no more.
+    fn end(&self) -> Result<Option<Piece>> {
+        if self.again_count == 0 || self.is_finished {
+            return Ok(None);
+        }
+        let why = "the answer broke off and the host made no more of it; what came is paid for, the same question begins anew";
+        Err(self.caller.broken(&self.ask, why))
     }
 
     fn withheld(&self) -> Error {

@@ -282,7 +282,7 @@ impl Gate {
             Hindrance::Spend => self.refused(shown, Refusal::SpendExhausted),
             Hindrance::Exposure => self.refused(shown, Refusal::Exposure),
             Hindrance::Stale => self.refused(shown, Refusal::VoucherInvalid),
-            Hindrance::Busy => Refused::channel_busy(),
+            Hindrance::Busy => Refused::channel_busy(Some(shown.invocation_id)),
         }
     }
 

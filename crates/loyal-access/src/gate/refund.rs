@@ -76,7 +76,7 @@ impl Gate {
         let till_of = self.books.account(id).map(|account| account.builder).or(builder).unwrap_or_default();
         self.check_refund(&batch, till_of)?;
         if !self.books.hold(id) {
-            return Err(Refused::channel_busy());
+            return Err(Refused::channel_busy(None));
         }
         let _held = Held { gate: self, channel: id };
         let before = self.view.read_escrow(id).map_err(|_| Refused::chain_unavailable())?;

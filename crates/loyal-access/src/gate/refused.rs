@@ -1,5 +1,6 @@
 //! What a caller is told when it gets no answer.
 
+use alloy_primitives::B256;
 use serde_json::{Value, json};
 
 use crate::admission::Refusal;
@@ -23,6 +24,8 @@ pub struct Refused {
     pub retry_after: Option<u64>,
     /// The receipt, where the invocation was answered before.
     pub receipt: Option<HandedReceipt>,
+    /// The invocation, where its channel is busy: it may be this very one that is under way.
+    pub under_way: Option<B256>,
 }
 
 impl Refused {
@@ -38,12 +41,21 @@ impl Refused {
         let retry_after = (refusal.status() == 503).then(|| super::Gate::RETRY_AFTER.as_secs());
         let refusal = Some(refusal);
         let status = refusal.map_or(500, Refusal::status);
-        Box::new(Self { refusal, status, code, message, payment: None, retry_after, receipt: None })
+        Box::new(Self { retry_after, refusal, ..Self::plain(status, code, &message) })
     }
 
     fn plain(status: u16, code: &'static str, message: &str) -> Self {
         let message = message.to_owned();
-        Self { refusal: None, status, code, message, payment: None, retry_after: None, receipt: None }
+        Self {
+            refusal: None,
+            status,
+            code,
+            message,
+            payment: None,
+            retry_after: None,
+            receipt: None,
+            under_way: None,
+        }
     }
 
     pub(super) fn unpaid(payment: PaymentRequired) -> Box<Self> {
@@ -57,9 +69,9 @@ impl Refused {
         Box::new(Self { retry_after, ..Self::plain(503, "chain_unavailable", message) })
     }
 
-    pub(super) fn channel_busy() -> Box<Self> {
+    pub(super) fn channel_busy(under_way: Option<B256>) -> Box<Self> {
         let message = "another invocation of this channel is under way; open another channel for this one";
-        Box::new(Self { retry_after: Some(1), ..Self::plain(409, "channel_busy", message) })
+        Box::new(Self { retry_after: Some(1), under_way, ..Self::plain(409, "channel_busy", message) })
     }
 
     pub(super) fn reply_gone(receipt: HandedReceipt) -> Box<Self> {

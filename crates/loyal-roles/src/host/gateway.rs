@@ -2,6 +2,7 @@
 //!
 //! What answers is a service that speaks the OpenAI API: the model of this process, or an engine at another address.
 
+mod absence;
 mod reply;
 mod stream;
 mod upstream;
@@ -37,6 +38,7 @@ use super::limits::Clients;
 use super::log::Log;
 use super::{Drain, Model, Settings};
 use crate::error::{Error, Result};
+use absence::Absences;
 use visit::Visit;
 
 const EMBEDDINGS: &str = "/v1/embeddings";
@@ -87,6 +89,7 @@ struct Gateway {
     clients: Clients,
     log: Option<Log>,
     turned_away: TurnedAway,
+    absences: Arc<Absences>,
 }
 
 /// Requests that were turned away before the gate, or after it, because there were too many.
@@ -113,6 +116,7 @@ impl Gateway {
             clients: Clients::new(settings.limits),
             log: settings.log.clone(),
             turned_away: TurnedAway::default(),
+            absences: Arc::new(Absences::new(settings.absence_max)),
         }
     }
 
@@ -172,7 +176,12 @@ async fn invoke(
             }
         }
         Outcome::Again { reply, receipt } => visit.end(reply::again(&reply, &receipt)),
-        Outcome::Refused(refused) => visit.refuse(&refused),
+        Outcome::Refused(refused) => {
+            if let Some(invocation) = refused.under_way {
+                gateway.absences.ask_again(invocation);
+            }
+            visit.refuse(&refused)
+        }
     }
 }
 
@@ -220,6 +229,7 @@ fn gateway_broken() -> Refused {
         payment: None,
         retry_after: None,
         receipt: None,
+        under_way: None,
     }
 }
 
@@ -306,7 +316,13 @@ async fn receipt(
         Err(turned_away) => return *turned_away,
     };
     let gate = Arc::clone(&gateway.gate);
-    let found = tokio::task::spawn_blocking(move || receipt_of(&gate, &invocation)).await;
+    let found = match invocation.parse::<B256>() {
+        Ok(invocation) => {
+            gateway.absences.end(invocation).await;
+            tokio::task::spawn_blocking(move || receipt_of(&gate, invocation)).await
+        }
+        Err(_) => Ok(Ok(None)),
+    };
     match found {
         Ok(Ok(Some(found))) => visit.end(whole(&found)),
         Ok(Ok(None)) => {
@@ -320,8 +336,7 @@ async fn receipt(
     }
 }
 
-fn receipt_of(gate: &Gate, invocation: &str) -> Result<Option<Value>> {
-    let Ok(invocation) = invocation.parse::<B256>() else { return Ok(None) };
+fn receipt_of(gate: &Gate, invocation: B256) -> Result<Option<Value>> {
     let Some((epoch, seq)) = gate.books().place_of(invocation)? else { return Ok(None) };
     let Some(kept) = gate.books().kept(epoch, seq)? else { return Ok(None) };
     let hosting = alloy_primitives::U256::from(gate.view().hosting().id);

@@ -1,6 +1,10 @@
 //! Replies told piece by piece: passed on as they come, charged and written down before the last piece.
+//!
+//! A caller whose connection ends may come back for the whole reply ([`super::absence`]). One that does not pays for what it
+//! was sent.
 
 use std::convert::Infallible;
+use std::ops::ControlFlow;
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -12,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::Visit;
+use super::absence::Absence;
 use super::reply::usage;
 
 /// Pieces that wait for a slow caller; then what answers waits too.
@@ -41,13 +46,23 @@ struct Course {
     /// The chunk with the count of tokens, held back to carry the receipt.
     last: Option<Value>,
     kept: Vec<u8>,
+    /// Since the caller's connection ended.
+    away: Option<Away>,
+}
+
+/// A caller that is away, and how far it was told.
+struct Away {
+    absence: Absence,
+    text_bytes: usize,
+    pieces: u32,
+    kept_bytes: usize,
 }
 
 /// How a stream ended.
 enum End {
     /// With its last word.
     Whole,
-    /// The caller went away.
+    /// The caller went away and did not come back.
     Left,
     /// What answers broke off, or said that it failed.
     Broken,
@@ -55,16 +70,34 @@ enum End {
 
 impl Course {
     const fn new(to: Sender<Bytes>, visit: Visit) -> Self {
-        Self { visit, to, text: String::new(), pieces: 0, usage: None, last: None, kept: Vec::new() }
+        Self {
+            visit,
+            to,
+            text: String::new(),
+            pieces: 0,
+            usage: None,
+            last: None,
+            kept: Vec::new(),
+            away: None,
+        }
     }
 
     async fn run(mut self, admitted: Admitted, response: Response) {
-        let end = self.pass_on(response).await;
+        let mut end = self.pass_on(response).await;
+        // Whoever was told every word owes for every word.
+        if matches!(end, End::Whole)
+            && let Some(away) = &mut self.away
+            && away.text_bytes < self.text.len()
+            && !away.absence.has_asked_again().await
+        {
+            end = End::Left;
+        }
         match end {
             // Nothing is charged: the reservation goes with `admitted`.
             End::Broken => self.visit.break_off(),
             End::Left => {
                 self.visit.leave();
+                self.forget_unsent();
                 if self.pieces > 0 {
                     self.charge(admitted, end).await;
                 }
@@ -82,13 +115,26 @@ impl Course {
                 if data == "[DONE]" {
                     return End::Whole;
                 }
-                if let Some(end) = self.piece(&data).await {
-                    return end;
+                if self.piece(&data).await.is_break() {
+                    return End::Broken;
                 }
             }
-            let bytes = tokio::select! {
-                bytes = body.next() => bytes,
-                () = self.to.closed() => return End::Left,
+            // A reply too long to be kept could not be told again.
+            if self.away.is_some() && self.kept.len() > KEPT_BYTES_MAX {
+                return End::Left;
+            }
+            let bytes = match &mut self.away {
+                None => tokio::select! {
+                    bytes = body.next() => bytes,
+                    () = self.to.closed() => {
+                        self.begin_absence();
+                        continue;
+                    }
+                },
+                Some(away) => tokio::select! {
+                    bytes = body.next() => bytes,
+                    () = away.absence.over() => return End::Left,
+                },
             };
             match bytes {
                 Some(Ok(bytes)) if events.push(&bytes).is_ok() => {}
@@ -97,34 +143,58 @@ impl Course {
         }
     }
 
-    async fn piece(&mut self, data: &str) -> Option<End> {
+    fn begin_absence(&mut self) {
+        self.away = Some(Away {
+            absence: self.visit.absence(),
+            text_bytes: self.text.len(),
+            pieces: self.pieces,
+            kept_bytes: self.kept.len(),
+        });
+    }
+
+    /// What was made after the caller went away was for nobody.
+    fn forget_unsent(&mut self) {
+        if let Some(away) = &self.away {
+            self.text.truncate(away.text_bytes);
+            self.kept.truncate(away.kept_bytes);
+            self.pieces = away.pieces;
+            (self.usage, self.last) = (None, None);
+        }
+    }
+
+    async fn piece(&mut self, data: &str) -> ControlFlow<()> {
         let Ok(chunk) = serde_json::from_str::<Value>(data) else {
-            return self.send(data).await;
+            self.send(data).await;
+            return ControlFlow::Continue(());
         };
         if chunk.get("error").is_some_and(|error| !error.is_null()) {
-            let _ = self.send(data).await;
-            return Some(End::Broken);
+            self.send(data).await;
+            return ControlFlow::Break(());
         }
         self.usage = usage(&chunk).or(self.usage);
         let choice = &chunk["choices"][0];
         if choice.is_null() {
             self.last = Some(chunk);
-            return None;
+            return ControlFlow::Continue(());
         }
         let text = choice["delta"]["content"].as_str().or_else(|| choice["text"].as_str());
+        self.send(data).await;
         if let Some(text) = text.filter(|text| !text.is_empty()) {
             self.text.push_str(text);
             self.pieces = self.pieces.saturating_add(1);
         }
-        self.send(data).await
+        ControlFlow::Continue(())
     }
 
-    async fn send(&mut self, data: &str) -> Option<End> {
+    /// Tells the caller, where it is there, and keeps what was told.
+    async fn send(&mut self, data: &str) {
         let event = Bytes::from(format!("data: {data}\n\n"));
+        if self.away.is_none() && self.to.send(event.clone()).await.is_err() {
+            self.begin_absence();
+        }
         if self.kept.len() <= KEPT_BYTES_MAX {
             self.kept.extend_from_slice(&event);
         }
-        self.to.send(event).await.is_err().then_some(End::Left)
     }
 
     /// Charges for what was made. A caller that went away pays for what it was sent, each piece counted as one token.
@@ -141,8 +211,8 @@ impl Course {
         let mut last = self.last.take().unwrap_or_else(|| json!({ "object": "chat.completion.chunk" }));
         last["choices"] = json!([]);
         last["loyal"] = json!({ "payment_response": settled.payment, "receipt": settled.receipt });
-        let _ = self.send(&last.to_string()).await;
-        let _ = self.send("[DONE]").await;
+        self.send(&last.to_string()).await;
+        self.send("[DONE]").await;
         if self.kept.len() <= KEPT_BYTES_MAX {
             keeper.keep(std::mem::take(&mut self.kept).into());
         }

@@ -12,6 +12,7 @@ use loyal_access::gate::{Admitted, Refused, Settled};
 
 use super::super::fault::Fault;
 use super::super::log::Line;
+use super::absence::Absence;
 use super::{Gateway, refuse};
 
 /// Invocations judged or answered at the same time; more wait outside.
@@ -104,6 +105,11 @@ impl Visit {
         self.line.status = status.as_u16();
         self.is_told = true;
         response
+    }
+
+    /// The caller's connection ended.
+    pub(super) fn absence(&self) -> Absence {
+        self.gateway.absences.begin(self.line.invocation.unwrap_or_default())
     }
 
     /// The caller went away.

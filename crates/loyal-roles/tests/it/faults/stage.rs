@@ -140,6 +140,8 @@ pub(crate) struct Stage {
     pub(crate) caller_clock: Arc<Skewed>,
     pub(crate) books: TempDir,
     pub(crate) wallets: [TempDir; 2],
+    /// How long hosts wait for a caller that is away.
+    pub(crate) absence_max: Duration,
 }
 
 /// The two callers.
@@ -166,6 +168,7 @@ impl Stage {
             caller_clock: clock(&town),
             books: tempfile::tempdir().unwrap(),
             wallets: [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()],
+            absence_max: host::Settings::default().absence_max,
             town,
         }
     }
@@ -186,7 +189,8 @@ impl Stage {
         let drain = Drain::default();
         let (serving, told, clock) = (gate.clone(), drain.clone(), self.host_clock.clone());
         let source = Source::Routes(self.engine.routes());
-        let settings = host::Settings { drain_max: Duration::ZERO, ..host::Settings::default() };
+        let absence_max = self.absence_max;
+        let settings = host::Settings { drain_max: Duration::ZERO, absence_max, ..host::Settings::default() };
         let thread =
             std::thread::spawn(move || gateway::run(listener, (serving, source), settings, clock, &told));
         let keeper = Keeper::new(gate.clone(), self.town.key("host").clone(), CYCLE);

@@ -1,6 +1,9 @@
 //! Answers that break off, by any byte, and hosts that end in the middle of one.
 
+use std::time::Duration;
+
 use loyal_access::Error;
+use loyal_access::caller::{Caller, Settings};
 
 use super::accounts::{close, receipted};
 use super::stage::{Host, Stage, ask, hear, said};
@@ -31,6 +34,66 @@ fn a_stream_that_is_cut_at_any_byte_is_heard_whole_and_paid_once() {
     assert_eq!(close(&stage, host), [charged, 0]);
 }
 
+/// The engine still speaks when the host sees that its caller is away; the host goes on for whoever comes back.
+#[test]
+fn a_caller_that_comes_back_hears_what_was_said_meanwhile() {
+    let stage = Stage::open();
+    let host = stage.host();
+    let patient = |settings: &mut Settings| settings.pause = Duration::from_millis(20);
+    let caller = stage.caller_with(0, &stage.credential(0), 1, patient);
+    ask(&caller, "first").unwrap();
+    let before = receipted(&stage, 0);
+    stage.engine.bound(3);
+    let (text, heard) = cut_after_three(&stage, &caller, || {
+        let engine = stage.engine.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            engine.unbound();
+        });
+    });
+    heard.unwrap();
+    assert_eq!(text, said(PROMPT));
+    assert_eq!(stage.engine.asked().iter().filter(|one| **one == PROMPT).count(), 1);
+    let words = u32::try_from(said(PROMPT).split(' ').count()).unwrap();
+    let charged = before + host.gate.settings().price.of(10, words);
+    assert_eq!(receipted(&stage, 0), charged);
+    drop(caller);
+    assert_eq!(close(&stage, host), [charged, 0]);
+}
+
+/// Who comes back too late is told so, and pays for what it had heard, no more.
+#[test]
+fn a_caller_that_comes_back_too_late_is_told_so() {
+    let stage = Stage { absence_max: Duration::ZERO, ..Stage::open() };
+    let host = stage.host();
+    let caller = stage.caller(0, &stage.credential(0), 1);
+    ask(&caller, "first").unwrap();
+    let before = receipted(&stage, 0);
+    stage.engine.bound(3);
+    let (text, heard) = cut_after_three(&stage, &caller, || ());
+    let error = heard.unwrap_err();
+    assert_eq!(text, "You said: a ");
+    assert!(error.to_string().contains("made no more of it"), "{error}");
+    let charged = before + host.gate.settings().price.of(0, 3);
+    assert_eq!(receipted(&stage, 0), charged);
+    drop(caller);
+    assert_eq!(close(&stage, host), [charged, 0]);
+}
+
+/// Hears an answer whose connection is cut behind its third piece; `then` comes right behind.
+fn cut_after_three(stage: &Stage, caller: &Caller, mut then: impl FnMut()) -> (String, Result<(), Error>) {
+    let (mut text, mut pieces) = (String::new(), 0);
+    let heard = hear(caller, PROMPT, |piece| {
+        text.push_str(piece);
+        pieces += 1;
+        if pieces == 3 {
+            stage.cable.sever();
+            then();
+        }
+    });
+    (text, heard)
+}
+
 /// Nobody answers any more: what was heard is kept, and what is owed is found out by the invocation's id later.
 #[test]
 fn whoever_hears_the_half_pays_what_the_receipt_says() {
@@ -42,16 +105,8 @@ fn whoever_hears_the_half_pays_what_the_receipt_says() {
     let price = host.gate.settings().price;
     let before = receipted(&stage, 0);
     stage.engine.bound(3);
-    let (mut text, mut pieces) = (String::new(), 0);
-    let error = hear(&caller, PROMPT, |piece| {
-        text.push_str(piece);
-        pieces += 1;
-        if pieces == 3 {
-            stage.cable.plug(None);
-            stage.cable.sever();
-        }
-    })
-    .unwrap_err();
+    let (text, heard) = cut_after_three(&stage, &caller, || stage.cable.plug(None));
+    let error = heard.unwrap_err();
     assert!(matches!(error, Error::Connection { .. }), "{error}");
     assert_eq!(text, "You said: a ");
     drop(caller);
