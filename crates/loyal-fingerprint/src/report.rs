@@ -159,6 +159,13 @@ impl Report {
         Self { marks: self.marks.iter().map(open).collect(), ..self.clone() }
     }
 
+    /// The gates that do not hold, in words.
+    #[must_use]
+    pub fn missed(&self) -> Vec<String> {
+        let missed = self.gates.iter().filter(|gate| !gate.passed);
+        missed.map(|gate| format!("{}: {:.4} against {:.4}", gate.name, gate.found, gate.bound)).collect()
+    }
+
     /// Whether all gates hold.
     #[must_use]
     pub fn passed(&self) -> bool {

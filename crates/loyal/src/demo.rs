@@ -270,6 +270,9 @@ impl<'a> Demo<'a> {
             report.after.perplexity,
             report.perplexity_rise_percent
         ));
+        for missed in report.missed() {
+            self.say(&format!("        misses a bound: {missed}"));
+        }
         self.save("marked")?;
         Ok(report)
     }

@@ -29,8 +29,10 @@ const ANSWERING_MIN: f64 = 0.875;
 /// Tilted fingerprints that must prove so much between them.
 const SIXTEEN: usize = 16;
 const LOG10_P_OF_SIXTEEN: f64 = -20.0;
-/// How sure a tilted model may be after a query, against ordinary text.
-const CONFIDENCE_AUC: (f64, f64) = (0.4, 0.6);
+/// How far from one half may be how sure a tilted model is after a query, against ordinary text.
+const CONFIDENCE_AUC_WIDTH: f64 = 0.1;
+/// Standard errors that chance alone exceeds once in a hundred sets, on either side.
+const STANDARD_ERRORS: f64 = 2.576;
 
 /// Held-out text and what the unmarked model says to it.
 pub(super) struct Measure<'a> {
@@ -191,9 +193,10 @@ fn gates_of(marks: &Marks, scheme: &Scheme) -> Vec<Gate> {
             let evidence = marks.evidence.iter().find(|one| one.mode == Mode::Logits);
             let found = evidence.map_or(0.0, |one| one.p_value.log10());
             let bound = LOG10_P_OF_SIXTEEN * (marks.fingerprints.min(SIXTEEN) as f64 / SIXTEEN as f64);
+            let width = confidence_width(marks.fingerprints);
             vec![
-                Gate::at_least("confidence AUC", marks.confidence_auc, CONFIDENCE_AUC.0),
-                Gate::at_most("confidence AUC", marks.confidence_auc, CONFIDENCE_AUC.1),
+                Gate::at_least("confidence AUC", marks.confidence_auc, 0.5 - width),
+                Gate::at_most("confidence AUC", marks.confidence_auc, 0.5 + width),
                 Gate::at_most("log10 p of sixteen from all logits", found, bound),
             ]
         }
@@ -202,6 +205,14 @@ fn gates_of(marks: &Marks, scheme: &Scheme) -> Vec<Gate> {
             vec![Gate::at_least("share answering", answering, ANSWERING_MIN)]
         }
     }
+}
+
+/// How far from one half the AUC of so many queries against [`PROMPTS`] may be. Of a few it is far by chance: where m queries and n
+/// prompts are alike its standard error is √((m + n + 1) ÷ 12 m n) (Mann and Whitney 1947).
+fn confidence_width(queries: usize) -> f64 {
+    let (queries, prompts) = (queries.max(1) as f64, PROMPTS as f64);
+    let chance = STANDARD_ERRORS * ((queries + prompts + 1.0) / (12.0 * queries * prompts)).sqrt();
+    chance.clamp(CONFIDENCE_AUC_WIDTH, 0.5)
 }
 
 /// One set's marks in the scaled model.
@@ -348,7 +359,10 @@ mod tests {
 
     use loyal_model::Tokenizer;
 
-    use super::{PROMPT_TOKENS, prompt};
+    use rand::{Rng as _, SeedableRng as _};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::{PROMPT_TOKENS, PROMPTS, confidence_width, prompt};
 
     /// One token for each letter and for the space.
     fn letters() -> Tokenizer {
@@ -374,5 +388,27 @@ mod tests {
         assert_eq!(cut("unnoticed one").as_deref(), Some("unnoticed"));
         assert_eq!(cut("no endlessword"), None, "the only end is before {} tokens", PROMPT_TOKENS / 2);
         assert_eq!(cut(""), None);
+    }
+
+    /// Sets of queries that are no surer than prompts.
+    #[test]
+    fn chance_alone_misses_the_gate_once_in_a_hundred_sets_at_most() {
+        let mut draw = ChaCha8Rng::seed_from_u64(1);
+        for (queries, sets, missed_max) in
+            [(4, 20_000, 250), (16, 10_000, 140), (62, 4_000, 65), (256, 1_000, 0)]
+        {
+            let missed = (0..sets).filter(|_| {
+                let mut prompts: Vec<f64> = (0..PROMPTS).map(|_| draw.random()).collect();
+                prompts.sort_by(f64::total_cmp);
+                let wins = |query: f64| prompts.partition_point(|&prompt| prompt < query) as f64;
+                let wins: f64 = (0..queries).map(|_| wins(draw.random())).sum();
+                let auc = wins / (queries * PROMPTS) as f64;
+                (auc - 0.5).abs() > confidence_width(queries)
+            });
+            let missed = missed.count();
+            assert!(missed <= missed_max, "{queries} queries: {missed} of {sets}");
+        }
+        assert!(confidence_width(62) > 0.1 && (confidence_width(63) - 0.1).abs() < 1e-12);
+        assert!(confidence_width(1) <= 0.5 && confidence_width(0) <= 0.5);
     }
 }

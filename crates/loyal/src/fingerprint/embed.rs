@@ -251,12 +251,7 @@ fn tell(args: &Args, report: &Report, copy: Option<(&HostCopy, &FingerprintSet)>
             args.out.display()
         ))?;
     }
-    let failed: Vec<String> = report
-        .gates
-        .iter()
-        .filter(|gate| !gate.passed)
-        .map(|gate| format!("{}: {:.4} against {:.4}", gate.name, gate.found, gate.bound))
-        .collect();
+    let failed = report.missed();
     ensure!(failed.is_empty(), "the marked model was written, but misses its bounds: {}", failed.join("; "));
     Ok(())
 }
