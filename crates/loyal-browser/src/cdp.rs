@@ -340,3 +340,30 @@ impl Shared {
         self.version.send_modify(|version| *version += 1);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_that_is_too_large_fails_its_own_call_alone() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (large, small) = runtime.block_on(async {
+            let (mut chromium, input) = pipe::pipe().unwrap();
+            let (output, _commands) = pipe::pipe().unwrap();
+            let cdp = Cdp::new(input, output);
+            let answers = async {
+                let text = "x".repeat(MESSAGE_BYTES_MAX);
+                let mut bytes = wire::to_vec(&json!({ "id": 1, "result": { "text": text } }));
+                bytes.extend(wire::to_vec(&json!({ "id": 2, "result": { "count": 3 } })));
+                chromium.write_all(&bytes).await.unwrap();
+            };
+            let large = cdp.call::<Value>(None, "Page.large", json!({}));
+            let small = cdp.call::<Value>(None, "Page.small", json!({}));
+            let (large, small, ()) = tokio::join!(large, small, answers);
+            (large, small)
+        });
+        assert!(matches!(large, Err(Error::TooLarge { what, .. }) if what == "Page.large"));
+        assert_eq!(small.unwrap(), json!({ "count": 3 }));
+    }
+}
