@@ -358,7 +358,6 @@ mod tests {
     use std::path::Path;
 
     use loyal_model::Tokenizer;
-
     use rand::{Rng as _, SeedableRng as _};
     use rand_chacha::ChaCha8Rng;
 
